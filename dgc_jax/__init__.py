@@ -1,0 +1,1 @@
+"""Deep Global Clustering of hyperspectral images, in JAX."""

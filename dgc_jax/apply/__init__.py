@@ -1,0 +1,1 @@
+"""Applying a trained model: segmentation, scores, spectra."""

@@ -1,0 +1,1 @@
+"""Scenes: files to cubes, cubes to crops."""

@@ -1,0 +1,36 @@
+"""What a reader of one file format hands over: the stored numbers and what the file says of them.
+
+A reader applies nothing; `dgc_jax.data.cube` turns a `Raw` into reflectance, so that a scale
+factor, an ignore value or a bad-band list is applied exactly once, in one place.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+    """One scene as stored.
+
+    Attributes:
+        store: `[row, column, band]`, native type; nothing is read until asked for.
+        wavelengths: `[band]` centre wavelengths in nm (float64, in stored order), or None.
+        scale: what to divide a stored number by to get reflectance.
+        ignore_value: the stored number that means "no data", or None.
+        good_bands: `[band]` bool, False for bands that the file calls bad, or None.
+        geo: georeference carried to the outputs: ENVI's `map info` and
+            `coordinate system string`, or `crs` (WKT) and `transform` (six numbers).
+        notes: one sentence for each thing that the reader had to guess or repair.
+    """
+
+    store: ts.TensorStore
+    wavelengths: np.ndarray | None = None
+    scale: float = 1.0
+    ignore_value: float | None = None
+    good_bands: np.ndarray | None = None
+    geo: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
