@@ -1,0 +1,212 @@
+"""The bank of global centroids: its start, the assignment to it, its moving average, its tree.
+
+The bank is `[cluster, embedding]` with rows of unit length. It is explicit state, not a
+parameter: no gradient reaches it, it follows the assigned embeddings as an exponential moving
+average. Training keeps more centroids than there are classes, because a balanced use of 32
+centroids leaves room for a lesion of 2 %, and a balanced use of 4 does not; afterwards they are
+merged along a tree over their mean spectra.
+
+Source: Deep Global Clustering, sections "Unrolled mean shift" and "Centroid update"; k-means++:
+Arthur & Vassilvitskii (2007), on the sphere: Hornik et al. (2012).
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.cluster.hierarchy
+
+
+def unit(vectors: jax.Array) -> jax.Array:
+    """Scales `[..., embedding]` to length 1; zero vectors stay zero."""
+    return vectors * jax.lax.rsqrt(jnp.sum(vectors**2, axis=-1, keepdims=True) + 1e-12)
+
+
+# --- start
+
+
+@functools.partial(jax.jit, static_argnames=("clusters", "restarts", "iterations"))
+def start(
+    key: jax.Array, embeddings: jax.Array, clusters: int, *, restarts: int = 5, iterations: int = 15
+) -> jax.Array:
+    """Spherical k-means++ with Lloyd iterations; the best of several restarts.
+
+    Args:
+        key: PRNG key.
+        embeddings: `[pixel, embedding]`, of unit length.
+        clusters: number of centroids K.
+        restarts: independent starts.
+        iterations: Lloyd iterations for each.
+
+    Returns:
+        `[K, embedding]` unit centroids with the least mean of 1 - cosine.
+    """
+
+    def once(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        bank = _lloyd(_plus_plus(key, embeddings, clusters), embeddings, iterations)
+        return bank, jnp.mean(1 - jnp.max(embeddings @ bank.T, axis=1))
+
+    banks, errors = jax.lax.map(once, jax.random.split(key, restarts))
+    return banks[jnp.argmin(errors)]
+
+
+@functools.partial(jax.jit, static_argnames="clusters")
+def random_start(key: jax.Array, embeddings: jax.Array, clusters: int) -> jax.Array:
+    """K random pixels as centroids: the start that makes the published method unstable."""
+    chosen = jax.random.choice(key, embeddings.shape[0], (clusters,), replace=False)
+    return embeddings[chosen]
+
+
+def _plus_plus(key: jax.Array, embeddings: jax.Array, clusters: int) -> jax.Array:
+    """k-means++: each next centroid is a pixel drawn in proportion to its distance 1 - cosine."""
+    first = embeddings[jax.random.randint(key, (), 0, embeddings.shape[0])]
+    bank = jnp.zeros((clusters, embeddings.shape[1])).at[0].set(first)
+
+    def add(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        bank, distance = carry
+        # Adding a tiny constant keeps the draw defined when every pixel is a centroid already.
+        chosen = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(distance + 1e-12))
+        centroid = embeddings[chosen]
+        distance = jnp.minimum(distance, jnp.maximum(1 - embeddings @ centroid, 0))
+        return bank.at[i].set(centroid), distance
+
+    distance = jnp.maximum(1 - embeddings @ first, 0)
+    return jax.lax.fori_loop(1, clusters, add, (bank, distance))[0]
+
+
+def _lloyd(bank: jax.Array, embeddings: jax.Array, iterations: int) -> jax.Array:
+    """Lloyd's iterations on the sphere; a centroid without pixels stays where it is."""
+
+    def step(_: int, bank: jax.Array) -> jax.Array:
+        member = jax.nn.one_hot(jnp.argmax(embeddings @ bank.T, axis=1), bank.shape[0])
+        total = member.T @ embeddings
+        return jnp.where((jnp.sum(member, axis=0) > 0)[:, None], unit(total), bank)
+
+    return jax.lax.fori_loop(0, iterations, step, bank)
+
+
+# --- assignment and moving average
+
+
+def assign(embeddings: jax.Array, bank: jax.Array, temperature: float) -> jax.Array:
+    """Soft assignment of unit embeddings to the centroids.
+
+    Args:
+        embeddings: `[..., embedding]`, of unit length.
+        bank: `[K, embedding]`.
+        temperature: of the softmax over cosines; the published fixed "concentration".
+
+    Returns:
+        `[..., K]` logarithms of the probabilities softmax_k(z . c_k / temperature).
+    """
+    return jax.nn.log_softmax((embeddings @ bank.T) / temperature, axis=-1)
+
+
+def nearest(embeddings: jax.Array, bank: jax.Array) -> jax.Array:
+    """`[...]` int32 index of the nearest centroid of `[..., embedding]`, from 0."""
+    return jnp.argmax(embeddings @ bank.T, axis=-1).astype(jnp.int32)
+
+
+def move(
+    key: jax.Array,
+    bank: jax.Array,
+    embeddings: jax.Array,
+    probabilities: jax.Array,
+    *,
+    decay: float,
+    noise: float,
+    dead: float = 1e-3,
+) -> jax.Array:
+    """One step of the exponential moving average, after backpropagation.
+
+    c_k <- unit(decay c_k + (1 - decay) unit(sum_i q_ik z_i)). A centroid with less than
+    `dead / K` of the pixels has nothing to follow; it is kicked by noise until it meets some.
+
+    Args:
+        key: PRNG key of the kick.
+        bank: `[K, embedding]`.
+        embeddings: `[pixel, embedding]` unit embeddings, zero where invalid.
+        probabilities: `[pixel, K]`, zero where invalid.
+        decay: share of the old centroid that is kept.
+        noise: standard deviation of a kick in each dimension.
+        dead: share of an even usage below which a centroid counts as dead.
+    """
+    mass = jnp.sum(probabilities, axis=0)  # [K]
+    target = unit(probabilities.T @ embeddings)
+    moved = unit(decay * bank + (1 - decay) * target)
+    kicked = unit(bank + noise * jax.random.normal(key, bank.shape))
+    alive = mass > dead / bank.shape[0] * jnp.sum(mass)
+    return jax.lax.stop_gradient(jnp.where(alive[:, None], moved, kicked))
+
+
+# --- the tree
+
+
+def merge_tree(spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Dendrogram of the clusters by the shape of their mean spectra.
+
+    Unweighted average linkage on the Euclidean distance between centred logarithms,
+    log(S + 0.1 mean S) less its mean over the bands: gain cancels, so that a shaded part of a
+    leaf joins the leaf, and the offset keeps the noise of nearly black spectra down.
+
+    Args:
+        spectra: `[cluster, band]` mean reflectance of each cluster.
+        counts: `[cluster]` pixels; clusters without pixels must be left out by the caller.
+
+    Returns:
+        `[cluster - 1, 4]` linkage matrix of `scipy.cluster.hierarchy`.
+
+    Raises:
+        ValueError: if a cluster has no pixels.
+    """
+    if np.any(np.asarray(counts) <= 0):
+        raise ValueError("merge_tree: every cluster needs pixels; leave out the empty ones.")
+    spectra = np.maximum(np.asarray(spectra, np.float64), 0)
+    logs = np.log(spectra + 0.1 * spectra.mean() + 1e-12)
+    logs -= logs.mean(axis=1, keepdims=True)
+    if len(logs) < 2:
+        return np.zeros((0, 4))
+    return scipy.cluster.hierarchy.linkage(logs, method="average")
+
+
+def cut_tree(tree: np.ndarray, clusters: int) -> np.ndarray:
+    """Groups of the leaves when the tree is cut so that `clusters` groups are left.
+
+    Args:
+        tree: linkage matrix of n leaves.
+        clusters: number of groups; at most n.
+
+    Returns:
+        `[n]` int group of each leaf, from 0, in the order of the groups' first leaves.
+    """
+    leaves = len(tree) + 1
+    groups = np.arange(leaves)
+    members = {i: [i] for i in range(leaves)}
+    for i in range(leaves - min(clusters, leaves)):
+        left, right = int(tree[i, 0]), int(tree[i, 1])
+        members[leaves + i] = members.pop(left) + members.pop(right)
+    for group, leaf in enumerate(sorted(members.values(), key=min)):
+        groups[leaf] = group
+    return groups
+
+
+def order_by_brightness(
+    groups: np.ndarray, spectra: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Renumbers groups 1..K from dark to bright by the mean reflectance of their pixels.
+
+    Args:
+        groups: `[cluster]` group of each cluster, from 0.
+        spectra: `[cluster, band]` mean reflectance.
+        counts: `[cluster]` pixels.
+
+    Returns:
+        `[cluster]` uint8 id of each cluster's group, from 1.
+    """
+    number = int(groups.max()) + 1
+    mass = np.bincount(groups, counts, number)
+    brightness = np.bincount(groups, counts * spectra.mean(axis=1), number) / np.maximum(mass, 1)
+    rank = np.empty(number, np.uint8)
+    rank[np.argsort(brightness, kind="stable")] = np.arange(1, number + 1)
+    return rank[groups]

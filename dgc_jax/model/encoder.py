@@ -1,0 +1,197 @@
+"""The encoder: a spectral 1-D network for each pixel, then a spatial 2-D network.
+
+    spectrum [band] --conv 9--ReLU--conv 9--ReLU--conv 9--> s [32]         (1-D, along the bands)
+    s --conv 3x3--ReLU--conv 3x3--> context;  y = s + context / 2          (2-D, over the image)
+    p = a y + b, p / |p|                                                   (unit embedding)
+
+Source: Deep Global Clustering, section "Encoder". Departures from it, each measured: the
+spectral network runs along the bands of one pixel; the image network is a residual, because the
+random 5 x 5 stack that training starts from would blur the edges of leaves; the last layer has
+no ReLU, which would fold the sphere of embeddings into one orthant.
+
+An invalid pixel contributes nothing to its neighbours: in the convolutions over the image, the
+centre of the window stands in for it, so that neither the border of the image nor a hole leaves
+a rim on an even surface. The embedding depends on pixels at most `RADIUS` away.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+RADIUS = 2  # pixels: two convolutions of 3 x 3
+
+
+def choose_strides(bands: int, kernel: int = 9) -> tuple[int, int, int]:
+    """Strides that leave one position after three convolutions over `bands` bands.
+
+    Two strides (a, b, 1) see `reach = kernel + a (kernel - 1)(b + 1)` bands. Chosen is the
+    closest reach that leaves out at most one band in twenty: 301 bands give (7, 4, 1).
+    """
+    options = [(a, b, 1) for b in (4, 3, 2, 1) for a in range(1, max(kernel, bands // 24 + 2))]
+    covering = [s for s in options if _reach(s, kernel) >= 0.95 * bands]
+    return min(
+        covering, key=lambda s: (s[0] >= kernel, abs(_reach(s, kernel) - bands), options.index(s))
+    )
+
+
+def _reach(strides: Sequence[int], kernel: int) -> int:
+    """Bands that a single position after convolutions with these strides depends on."""
+    positions = 1
+    for stride in reversed(strides):
+        positions = (positions - 1) * stride + kernel
+    return positions
+
+
+def _fit_length(spectra: jax.Array, strides: Sequence[int], kernel: int) -> jax.Array:
+    """Repeats the end bands of `[pixel, band, 1]` until the convolutions fit, or trims the ends."""
+    bands = spectra.shape[1]
+    reach = _reach(strides, kernel)
+    missing = reach - bands
+    if missing > 0:
+        return jnp.pad(spectra, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)), "edge")
+    if bands - reach <= 0.05 * bands:  # leave the noisy ends out evenly
+        first = (bands - reach) // 2
+        return spectra[:, first : first + reach]
+    return spectra
+
+
+def band_convolution(
+    spectra: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int, block: int = 12
+) -> jax.Array:
+    """A strided 1-D convolution along the bands, as a few matrix products.
+
+    With so few channels a library convolution spends its time on moving data. Here `block`
+    neighbouring positions share one product with the banded (Toeplitz) matrix of the kernel,
+    which multiplies some zeros but runs at the speed of a matrix product.
+
+    Args:
+        spectra: `[pixel, band, channel]`.
+        kernel: `[tap, channel, feature]`.
+        bias: `[feature]`.
+        stride: bands from one position to the next.
+        block: positions computed by one product.
+
+    Returns:
+        `[pixel, position, feature]`, with `position = (band - tap) // stride + 1`.
+    """
+    pixels, bands, channels = spectra.shape
+    taps, _, features = kernel.shape
+    positions = (bands - taps) // stride + 1
+    parts = []
+    for first in range(0, positions, block):
+        count = min(block, positions - first)
+        width = (count - 1) * stride + taps
+        place = np.zeros((width, taps, count), np.float32)  # 1 where band = position*stride + tap
+        for position in range(count):
+            place[position * stride + np.arange(taps), np.arange(taps), position] = 1
+        matrix = jnp.einsum("wtp,tcf->wcpf", jnp.asarray(place, kernel.dtype), kernel)
+        window = spectra[:, first * stride : first * stride + width]
+        product = window.reshape(pixels, width * channels) @ matrix.reshape(
+            width * channels, count * features
+        )
+        parts.append(product.reshape(pixels, count, features))
+    return jnp.concatenate(parts, axis=1) + bias[None, None, :]
+
+
+def masked_convolution(
+    image: jax.Array, valid: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> jax.Array:
+    """A 3 x 3 convolution in which the centre of the window stands in for invalid neighbours.
+
+    Scaling the sum over the valid taps up by nine over their number would not do: the taps have
+    different weights, so an even surface would still change at its rim.
+
+    Args:
+        image: `[batch, row, column, channel]`.
+        valid: `[batch, row, column]` bool.
+        kernel: `[3, 3, channel, feature]`.
+        bias: `[feature]`.
+
+    Returns:
+        `[batch, row, column, feature]`, meaningless where invalid.
+    """
+    batch, rows, columns, channels = image.shape
+    padded = jnp.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    mask = jnp.pad(valid, ((0, 0), (1, 1), (1, 1)))[..., None]
+    taps = [np.s_[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    windows = jnp.concatenate([jnp.where(mask[tap], padded[tap], image) for tap in taps], axis=-1)
+    product = windows.reshape(-1, 9 * channels) @ kernel.reshape(9 * channels, -1)
+    return (product + bias[None, :]).reshape(batch, rows, columns, -1)
+
+
+class Encoder(nn.Module):
+    """Spectra to unit embeddings.
+
+    Attributes:
+        embedding: length of the embedding.
+        features: features of the three spectral convolutions.
+        kernel: bands under one spectral kernel.
+        strides: strides of the spectral convolutions; None chooses them from the band count.
+        precision: type of the activations; parameters and norms are float32.
+    """
+
+    embedding: int = 32
+    features: tuple[int, ...] = (8, 16, 32)
+    kernel: int = 9
+    strides: tuple[int, ...] | None = None
+    precision: str = "float32"
+
+    @nn.compact
+    def __call__(self, spectra: jax.Array, valid: jax.Array, *, raw: bool = False) -> jax.Array:
+        """Embeds every valid pixel.
+
+        Args:
+            spectra: `[batch, row, column, band]` normalised spectra.
+            valid: `[batch, row, column]` bool.
+            raw: return y, before the affine map and the division by the length; training starts
+                by setting the affine map from it.
+
+        Returns:
+            `[batch, row, column, embedding]` float32 of unit length, zero where invalid.
+        """
+        scale = self.param("scale", nn.initializers.ones, (self.embedding,))
+        offset = self.param("offset", nn.initializers.zeros, (self.embedding,))
+        s = self._spectral(spectra, valid)
+        y = s + 0.5 * self._spatial(s, valid)
+        y = y.astype(jnp.float32)
+        if raw:
+            return y
+        p = y * scale[None, None, None, :] + offset[None, None, None, :]
+        p = p * jax.lax.rsqrt(jnp.sum(p**2, axis=-1, keepdims=True) + 1e-12)
+        return jnp.where(valid[..., None], p, 0)
+
+    def _spectral(self, spectra: jax.Array, valid: jax.Array) -> jax.Array:
+        """`[batch, row, column, band]` to `[batch, row, column, embedding]`, pixel by pixel."""
+        batch, rows, columns, bands = spectra.shape
+        dtype = jnp.dtype(self.precision)
+        strides = self.strides or choose_strides(bands, self.kernel)
+        clean = jnp.where(valid[..., None], spectra, 0).astype(dtype)
+        x = _fit_length(clean.reshape(-1, bands, 1), strides, self.kernel)  # [pixel, band, 1]
+        for i, (features, stride) in enumerate(zip(self.features, strides, strict=True)):
+            shape = (self.kernel, x.shape[-1], features)
+            kernel, bias = self._weights(f"band{i}", shape)
+            x = band_convolution(x, kernel, bias, stride)
+            x = nn.relu(x) if i + 1 < len(self.features) else x
+        x = x.reshape(batch * rows * columns, -1)
+        if x.shape[-1] != self.embedding:
+            x = nn.Dense(self.embedding, dtype=dtype, name="projection")(x)
+        x = x.reshape(batch, rows, columns, self.embedding)
+        return jnp.where(valid[..., None], x, 0)
+
+    def _spatial(self, s: jax.Array, valid: jax.Array) -> jax.Array:
+        """`[batch, row, column, embedding]` to the same, over 5 x 5 pixels."""
+        shape = (3, 3, self.embedding, self.embedding)
+        y = s
+        for i in range(2):
+            y = masked_convolution(y, valid, *self._weights(f"image{i}", shape))
+            y = jnp.where(valid[..., None], nn.relu(y) if i == 0 else y, 0)
+        return y
+
+    def _weights(self, name: str, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+        dtype = jnp.dtype(self.precision)
+        kernel = self.param(name, nn.initializers.he_normal(), shape)
+        bias = self.param(f"{name}_bias", nn.initializers.zeros, shape[-1:])
+        return kernel.astype(dtype), bias.astype(dtype)

@@ -1,0 +1,133 @@
+"""From reflectance to what the encoder sees: bands averaged to bins, one common scale.
+
+Averaging neighbouring bands to bins of some 20 nm takes the noise of the sensor's ends away
+and costs no feature of a leaf, whose narrowest one, the red edge, is wider. After it comes one
+division by the data set's standard deviation. No scene is ever normalised by its own statistics,
+which would make the same material look different in two scenes.
+
+Optional kinds: `global` (the division only), `band` (z-score of each bin), `snv` (standard
+normal variate: each spectrum to zero mean, unit variance), `l2` (each spectrum to unit length),
+`log` (logarithm of the scaled reflectance). The last three remove brightness, and with it the
+difference between a dark belt and a dark lesion; they are for scenes with uneven light.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgc_jax.errors import InputError
+
+KINDS = ("global", "band", "snv", "l2", "log")
+
+
+class Normalisation(flax.struct.PyTreeNode):
+    """Constants fitted once to a data set, and kept with the model.
+
+    Attributes:
+        bins: `[band, bin]` averaging weights; every column sums to 1.
+        scale: `[]` standard deviation of the data set's binned reflectance.
+        mean: `[bin]` mean of each bin over the data set, in units of `scale`.
+        deviation: `[bin]` standard deviation of each bin, in units of `scale`.
+        kind: one of `KINDS`.
+    """
+
+    bins: jax.Array
+    scale: jax.Array
+    mean: jax.Array
+    deviation: jax.Array
+    kind: str = flax.struct.field(pytree_node=False, default="global")
+
+
+def bin_weights(bands: int, wavelengths: np.ndarray | None, width: float) -> np.ndarray:
+    """Weights that average neighbouring bands.
+
+    Args:
+        bands: number of bands.
+        wavelengths: `[band]` nm, ascending, or None; without them bins hold equally many bands,
+            32 bins at most.
+        width: width of a bin in nm; 0 keeps every band as it is.
+
+    Returns:
+        `[band, bin]` float32; a bin that no band falls into is left out.
+    """
+    if width <= 0:
+        return np.eye(bands, dtype=np.float32)
+    if wavelengths is None:
+        group = np.arange(bands) // -(-bands // 32)
+    else:
+        # Bins start half a band early, so that rounding of the band centres cannot move a band.
+        step = float(np.median(np.diff(wavelengths))) if bands > 1 else width
+        group = np.floor((wavelengths - wavelengths[0] + step / 2) / width).astype(int)
+    _, group = np.unique(group, return_inverse=True)
+    weights = np.eye(group.max() + 1, dtype=np.float32)[group]  # [band, bin]
+    return weights / weights.sum(axis=0, keepdims=True)
+
+
+def fit(
+    crops: np.ndarray,
+    valid: np.ndarray,
+    *,
+    wavelengths: np.ndarray | None = None,
+    width: float = 20.0,
+    kind: str = "global",
+) -> Normalisation:
+    """Fits the constants to sample crops of the whole data set.
+
+    Args:
+        crops: `[crop, row, column, band]` reflectance.
+        valid: `[crop, row, column]` bool.
+        wavelengths: `[band]` nm, or None.
+        width: width of a bin in nm, 0 for none.
+        kind: one of `KINDS`.
+
+    Raises:
+        InputError: if `kind` is unknown, if no sampled pixel is valid or all are alike.
+    """
+    if kind not in KINDS:
+        raise InputError(f"data.normalisation: expected one of {', '.join(KINDS)}, found {kind!r}.")
+    weights = bin_weights(crops.shape[-1], wavelengths, width)
+    spectra = np.asarray(crops, np.float32)[np.asarray(valid)] @ weights  # [pixel, bin]
+    if not len(spectra):
+        raise InputError(
+            "data.scenes: expected valid pixels, found none in the crops that were sampled; "
+            "check the ignore value and data.mask with `dgc inspect`."
+        )
+    scale = float(np.std(spectra, dtype=np.float64))
+    if not scale > 0:
+        raise InputError(
+            f"data.scenes: expected spectra that differ, found the value {spectra.flat[0]:g} in "
+            "every valid pixel and band; check data.variable and the files with `dgc inspect`."
+        )
+    spectra = spectra / np.float32(scale)
+    return Normalisation(
+        bins=jnp.asarray(weights),
+        scale=jnp.float32(scale),
+        mean=jnp.asarray(spectra.mean(axis=0, dtype=np.float64), jnp.float32),
+        deviation=jnp.asarray(np.maximum(spectra.std(axis=0, dtype=np.float64), 1e-3), jnp.float32),
+        kind=kind,
+    )
+
+
+def to_bins(crops: jax.Array, normalisation: Normalisation) -> jax.Array:
+    """Averages `[..., band]` reflectance to `[..., bin]` in units of the data set's deviation."""
+    return (crops @ normalisation.bins) / normalisation.scale
+
+
+def normalise(spectra: jax.Array, normalisation: Normalisation) -> jax.Array:
+    """Applies the chosen kind to `[..., bin]` spectra that come from `to_bins`."""
+    match normalisation.kind:
+        case "band":
+            shape = (1,) * (spectra.ndim - 1) + (-1,)
+            return (spectra - normalisation.mean.reshape(shape)) / (
+                normalisation.deviation.reshape(shape)
+            )
+        case "snv":
+            centred = spectra - spectra.mean(-1, keepdims=True)
+            return centred * jax.lax.rsqrt(jnp.mean(centred**2, -1, keepdims=True) + 1e-6)
+        case "l2":
+            return spectra * jax.lax.rsqrt(jnp.mean(spectra**2, -1, keepdims=True) + 1e-6)
+        case "log":
+            return jnp.log(jnp.maximum(spectra, 0) + 0.1)
+        case _:
+            return spectra

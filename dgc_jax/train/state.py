@@ -1,0 +1,254 @@
+"""The state of training: everything that a step reads and writes, as one explicit pytree."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dgc_jax.data.augment import Augment
+from dgc_jax.errors import InputError
+from dgc_jax.model import centroids, normalisation
+from dgc_jax.model.encoder import Encoder
+from dgc_jax.model.losses import Weights
+from dgc_jax.model.mean_shift import UnrolledMeanShift
+
+Parameters = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """AdamW with clipping, a linear warm-up and a cosine decay.
+
+    Attributes:
+        learning_rate: peak learning rate.
+        warmup: steps from 0 to the peak.
+        steps: length of the whole schedule.
+        final: learning rate at its end, as a share of the peak.
+        weight_decay: decoupled weight decay, of kernels only.
+        clip: largest global norm of the gradient.
+    """
+
+    learning_rate: float = 3e-4
+    warmup: int = 20
+    steps: int = 150
+    final: float = 0.02
+    weight_decay: float = 0.01
+    clip: float = 1.0
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The optax transformation that these numbers describe."""
+        schedule = optax.warmup_cosine_decay_schedule(
+            init_value=0.0,
+            peak_value=self.learning_rate,
+            warmup_steps=min(self.warmup, max(self.steps - 1, 1)),
+            decay_steps=max(self.steps, 2),
+            end_value=self.final * self.learning_rate,
+        )
+        return optax.chain(
+            optax.clip_by_global_norm(self.clip),
+            optax.adamw(
+                schedule,
+                weight_decay=self.weight_decay,
+                mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
+            ),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What training does, as constants that the compiler sees.
+
+    Attributes:
+        encoder: spectra to unit embeddings.
+        mean_shift: embeddings to the modes of their neighbourhoods.
+        augment: strength of each augmentation.
+        weights: weight of each loss.
+        optimizer: AdamW and its schedule.
+        temperature: of the soft assignment to the centroids.
+        margin: cosine below which clusters do not repel each other.
+        decay: of the centroids' moving average.
+        kick: noise given to a dead centroid, per dimension.
+    """
+
+    encoder: Encoder = dataclasses.field(default_factory=Encoder)
+    mean_shift: UnrolledMeanShift = dataclasses.field(default_factory=UnrolledMeanShift)
+    augment: Augment = dataclasses.field(default_factory=Augment)
+    weights: Weights = dataclasses.field(default_factory=Weights)
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    temperature: float = 0.05
+    margin: float = 0.3
+    decay: float = 0.99
+    kick: float = 0.05
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """State before a step; `train_step` returns the state after it.
+
+    Attributes:
+        step: number of steps taken.
+        params: parameters of `encoder` and `mean_shift`.
+        opt_state: state of the optimiser.
+        centroids: `[K, embedding]` unit centroids, moved by exponential moving average.
+        key: the one key of the run; step n draws from `fold_in(key, n)`.
+        anchor: parameters of the encoder at step 0.
+        normalisation: constants of the data set.
+        recipe: the constants of training; static.
+    """
+
+    step: jax.Array
+    params: Parameters
+    opt_state: optax.OptState
+    centroids: jax.Array
+    key: jax.Array
+    anchor: Parameters
+    normalisation: normalisation.Normalisation
+    recipe: Recipe = flax.struct.field(pytree_node=False)
+
+
+def embed(
+    recipe: Recipe, params: Parameters, spectra: jax.Array, valid: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The forward pass: unit embeddings before and after the mean shift.
+
+    Args:
+        recipe: holds the two modules.
+        params: their parameters.
+        spectra: `[batch, row, column, bin]` normalised spectra.
+        valid: `[batch, row, column]` bool.
+
+    Returns:
+        p and z, both `[batch, row, column, embedding]` float32, zero where invalid.
+    """
+    p = recipe.encoder.apply({"params": params["encoder"]}, spectra, valid)
+    z = recipe.mean_shift.apply({"params": params["mean_shift"]}, p, valid)
+    return p, centroids.unit(z)
+
+
+def create_state(
+    key: jax.Array,
+    recipe: Recipe,
+    crops: np.ndarray,
+    valid: np.ndarray,
+    *,
+    clusters: int,
+    wavelengths: np.ndarray | None = None,
+    bin_width: float = 20.0,
+    kind: str = "global",
+    start: str = "kmeans++",
+    pixels: int = 20_000,
+) -> TrainState:
+    """The state that training starts from, fitted to un-augmented sample crops.
+
+    Fits the normalisation, draws the encoder, sets its affine map so that every dimension has
+    zero mean and unit variance over the sample, and starts the centroids from the embeddings.
+
+    Args:
+        key: the key of the run.
+        recipe: the constants of training.
+        crops: `[crop, row, column, band]` reflectance from all over the data set.
+        valid: `[crop, row, column]` bool.
+        clusters: number of centroids K.
+        wavelengths: `[band]` nm, or None.
+        bin_width: width of the bins that bands are averaged to, in nm; 0 for none.
+        kind: normalisation; one of `dgc_jax.model.normalisation.KINDS`.
+        start: `"kmeans++"` or `"random"`, the start of the centroids.
+        pixels: embeddings drawn for the start of the centroids.
+
+    Raises:
+        InputError: if the sample has no valid pixels, or fewer than clusters.
+    """
+    usable = int(np.count_nonzero(valid))
+    constants = normalisation.fit(crops, valid, wavelengths=wavelengths, width=bin_width, kind=kind)
+    if usable < clusters:
+        raise InputError(
+            f"clusters.train: expected at most as many clusters as valid pixels, found {clusters} "
+            f"clusters for {usable} pixels; lower clusters.train and clusters.final."
+        )
+    if start not in ("kmeans++", "random"):
+        raise InputError(
+            f"centroids.start: expected 'kmeans++' or 'random', found {start!r}; choose one."
+        )
+    # Keys 2^32 - 1 and below are never reached by steps.
+    encoder_key, sample_key, bank_key = jax.random.split(jax.random.fold_in(key, 2**32 - 1), 3)
+
+    one = (1, 8, 8)
+    spectra = jnp.zeros((*one, constants.bins.shape[1]), jnp.float32)
+    everywhere = jnp.ones(one, bool)
+    encoder = recipe.encoder.init(encoder_key, spectra, everywhere)["params"]
+    shape = (*one, recipe.encoder.embedding)
+    shift = recipe.mean_shift.init(encoder_key, jnp.zeros(shape), everywhere)["params"]
+
+    encoder = _standardise(recipe, encoder, constants, crops, valid)
+    params = {"encoder": encoder, "mean_shift": shift}
+    z = np.concatenate(
+        [np.asarray(_embed_raw(recipe, params, constants, c, v))[v] for c, v in _each(crops, valid)]
+    )
+    chosen = jax.random.permutation(sample_key, len(z))[: max(pixels, clusters)]
+    begin = centroids.start if start == "kmeans++" else centroids.random_start
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        opt_state=recipe.optimizer.transformation().init(params),
+        centroids=begin(bank_key, jnp.asarray(z[np.asarray(chosen)]), clusters),
+        key=key,
+        anchor=jax.tree.map(jnp.copy, encoder),
+        normalisation=constants,
+        recipe=recipe,
+    )
+
+
+def _each(crops: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """One crop at a time, `[1, row, column, band]`, so that memory does not grow with crops."""
+    return [(crops[i : i + 1], valid[i : i + 1]) for i in range(len(crops))]
+
+
+@jax.jit(static_argnums=0)
+def _embed_raw(
+    recipe: Recipe,
+    params: Parameters,
+    constants: normalisation.Normalisation,
+    crops: jax.Array,
+    valid: jax.Array,
+) -> jax.Array:
+    spectra = normalisation.normalise(normalisation.to_bins(crops, constants), constants)
+    return embed(recipe, params, spectra, valid)[1]
+
+
+@jax.jit(static_argnums=0)
+def _moments(
+    recipe: Recipe,
+    encoder: Parameters,
+    constants: normalisation.Normalisation,
+    crops: jax.Array,
+    valid: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Sums over the valid pixels of y and of y squared, `[embedding]` each."""
+    spectra = normalisation.normalise(normalisation.to_bins(crops, constants), constants)
+    y = recipe.encoder.apply({"params": encoder}, spectra, valid, raw=True)
+    y = jnp.where(valid[..., None], y, 0)
+    return jnp.sum(y, axis=(0, 1, 2)), jnp.sum(y**2, axis=(0, 1, 2))
+
+
+def _standardise(
+    recipe: Recipe,
+    encoder: Parameters,
+    constants: normalisation.Normalisation,
+    crops: np.ndarray,
+    valid: np.ndarray,
+) -> Parameters:
+    """Sets the affine map: zero mean and unit variance of every dimension over the sample."""
+    sums = [_moments(recipe, encoder, constants, c, v) for c, v in _each(crops, valid)]
+    first, second = (np.sum([np.asarray(s[i], np.float64) for s in sums], axis=0) for i in (0, 1))
+    count = np.count_nonzero(valid)
+    mean = first / count
+    deviation = np.sqrt(np.maximum(second / count - mean**2, 1e-8))
+    return {
+        **encoder,
+        "scale": jnp.asarray(1 / deviation, jnp.float32),
+        "offset": jnp.asarray(-mean / deviation, jnp.float32),
+    }

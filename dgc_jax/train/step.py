@@ -1,0 +1,122 @@
+"""One step of training: augment, encode, mean-shift, four losses, AdamW, then the centroids.
+
+`train_step` is a pure function of the state and a batch of crop pairs. `jitted_step` compiles it
+once, donates the state, and shares the batch among the devices of a mesh.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dgc_jax.data import augment
+from dgc_jax.data.crops import Batch
+from dgc_jax.model import centroids, losses, normalisation
+from dgc_jax.train.state import Parameters, TrainState, embed
+
+Metrics = dict[str, jax.Array]
+
+
+def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    """Takes one step.
+
+    Args:
+        state: the state before the step.
+        batch: crops `[batch, 2, row, column, band]` reflectance, valid
+            `[batch, 2, row, column]` bool, offset `[batch, 2]` pixels from the first crop to the
+            second.
+
+    Returns:
+        The state after the step, and the metrics: `loss`, each term as `loss/<name>`,
+        `gradient_norm`, `bandwidth`, and `usage` `[K]`, the share of each cluster.
+    """
+    recipe = state.recipe
+    key = jax.random.fold_in(state.key, state.step)
+    augment_key, kick_key = jax.random.split(key)
+
+    pairs, _, rows, columns, bands = batch.crops.shape
+    views = batch.crops.reshape(2 * pairs, rows, columns, bands)
+    valid = batch.valid.reshape(2 * pairs, rows, columns)
+    spectra = normalisation.to_bins(views, state.normalisation)
+    spectra = jnp.where(valid[..., None], spectra, 0)
+    spectra, turned, element = augment.augment_views(augment_key, spectra, valid, recipe.augment)
+    spectra = normalisation.normalise(spectra, state.normalisation)
+
+    def forward(params: Parameters) -> tuple[jax.Array, tuple[Metrics, jax.Array, jax.Array]]:
+        p, z = embed(recipe, params, spectra, turned)
+        log_q = centroids.assign(z, state.centroids, recipe.temperature)
+        flat_z, flat_q = z.reshape(-1, z.shape[-1]), log_q.reshape(-1, log_q.shape[-1])
+        weights = turned.reshape(-1).astype(jnp.float32)
+        q1, q2, shared = _shared_pixels(augment.unturn(log_q, element), batch)
+        terms = {
+            "compactness": losses.compactness(flat_z, flat_q, state.centroids, weights),
+            "orthogonality": losses.orthogonality(flat_z, flat_q, weights, recipe.margin),
+            "consistency": losses.consistency(q1, q2, shared),
+            "balance": losses.balance(q1, q2, shared),
+        }
+        if recipe.weights.anchor:
+            p0 = recipe.encoder.apply({"params": state.anchor}, spectra, turned)
+            terms["anchor"] = losses.anchor(
+                p.reshape(flat_z.shape), p0.reshape(flat_z.shape), weights
+            )
+        q = jnp.exp(flat_q) * weights[:, None]
+        return losses.total(terms, recipe.weights), (terms, flat_z, q)
+
+    (loss, (terms, z, q)), gradient = jax.value_and_grad(forward, has_aux=True)(state.params)
+    optimizer = recipe.optimizer.transformation()
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    bank = centroids.move(
+        kick_key, state.centroids, z, q, decay=recipe.decay, noise=recipe.kick
+    )
+
+    metrics = {"loss": loss} | {f"loss/{name}": term for name, term in terms.items()}
+    metrics["gradient_norm"] = optax.tree.norm(gradient)
+    metrics["bandwidth"] = jax.nn.softplus(state.params["mean_shift"]["bandwidth"])
+    metrics["usage"] = jnp.sum(q, axis=0) / jnp.maximum(jnp.sum(q), 1)
+    new = state.replace(step=state.step + 1, params=params, opt_state=opt_state, centroids=bank)
+    return new, metrics
+
+
+def _shared_pixels(log_q: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Assignments of the pixels that both crops of a pair show.
+
+    Args:
+        log_q: `[2 batch, row, column, K]` in crop coordinates.
+        batch: for the validity and the offsets.
+
+    Returns:
+        `[pixel, K]` in the first view, `[pixel, K]` in the second, `[pixel]` 1 where shared.
+    """
+    pairs, _, rows, columns = batch.valid.shape
+    clusters = log_q.shape[-1]
+    log_q = log_q.reshape(pairs, 2, rows, columns, clusters)
+    second, inside = augment.align(log_q[:, 1], batch.offset)
+    second_valid, _ = augment.align(batch.valid[:, 1], batch.offset)
+    shared = inside & batch.valid[:, 0] & second_valid
+    first = log_q[:, 0].reshape(-1, clusters)
+    return first, second.reshape(-1, clusters), shared.reshape(-1).astype(jnp.float32)
+
+
+def data_mesh(batch: int) -> Mesh:
+    """A mesh of one axis, `data`, over the most local devices that share `batch` evenly."""
+    devices = jax.devices()
+    if jax.process_count() == 1:
+        number = max(n for n in range(1, len(devices) + 1) if batch % n == 0)
+        devices = devices[:number]
+    return jax.make_mesh(
+        (len(devices),), ("data",), (jax.sharding.AxisType.Auto,), devices=devices
+    )
+
+
+def jitted_step(mesh: Mesh) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """`train_step`, compiled: the state replicated and donated, the batch split over the mesh."""
+    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    return jax.jit(
+        train_step,
+        in_shardings=(whole, split),
+        out_shardings=(whole, whole),
+        donate_argnums=0,
+    )

@@ -1,0 +1,106 @@
+"""The encoder against SciPy's correlation and direct sums in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+
+from dgc_jax.model import encoder
+from dgc_jax.model.encoder import Encoder, band_convolution, choose_strides, masked_convolution
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(("bands", "stride"), [(301, 7), (33, 1), (40, 4), (9, 1), (10, 2)])
+def test_band_convolution_is_a_strided_correlation_along_the_bands(bands, stride):
+    spectra, kernel, bias = normal(0, 5, bands, 3), normal(1, 9, 3, 4), normal(2, 4)
+    got = band_convolution(jnp.asarray(spectra), jnp.asarray(kernel), jnp.asarray(bias), stride)
+    for pixel in range(5):
+        for feature in range(4):
+            want = bias[feature] + sum(
+                scipy.signal.correlate(
+                    spectra[pixel, :, c].astype(float), kernel[:, c, feature].astype(float), "valid"
+                )
+                for c in range(3)
+            )
+            np.testing.assert_allclose(got[pixel, :, feature], want[::stride], atol=1e-4)
+
+
+def test_masked_convolution_puts_the_centre_in_place_of_invalid_neighbours():
+    image, kernel, bias = normal(0, 2, 6, 7, 3), normal(1, 3, 3, 3, 4), normal(2, 4)
+    valid = np.random.default_rng(3).random((2, 6, 7)) > 0.3
+    got = masked_convolution(
+        jnp.asarray(image), jnp.asarray(valid), jnp.asarray(kernel), jnp.asarray(bias)
+    )
+    for b, r, c in np.argwhere(valid):
+        want = bias.astype(float)
+        for i, j in np.ndindex(3, 3):
+            y, x = r + i - 1, c + j - 1
+            seen = 0 <= y < 6 and 0 <= x < 7 and valid[b, y, x]
+            want = want + (image[b, y, x] if seen else image[b, r, c]).astype(float) @ kernel[i, j]
+        np.testing.assert_allclose(got[b, r, c], want, atol=1e-4)
+
+
+def test_a_constant_image_has_no_rim_at_borders_and_holes():
+    spectrum = normal(0, 1, 1, 1, 31)
+    spectra = np.broadcast_to(spectrum, (1, 12, 12, 31))
+    valid = np.ones((1, 12, 12), bool)
+    valid[0, 4:7, 5:9] = False
+    module = Encoder()
+    p = module.apply(module.init(jax.random.key(0), spectra, valid), spectra, valid)
+    inside = np.asarray(p)[valid]
+    np.testing.assert_allclose(inside, np.broadcast_to(inside[0], inside.shape), atol=1e-5)
+    assert not np.any(np.asarray(p)[~valid])
+
+
+@pytest.mark.parametrize("bands", [3, 5, 31, 47, 103, 156, 224, 301, 580, 978])
+def test_any_band_count_leaves_one_position_and_unit_embeddings(bands):
+    assert encoder._reach(choose_strides(bands), 9) >= 0.95 * bands
+    spectra, valid = normal(1, 1, 8, 8, bands), np.ones((1, 8, 8), bool)
+    module = Encoder()
+    variables = module.init(jax.random.key(0), spectra, valid)
+    assert "projection" not in variables["params"]
+    p = module.apply(variables, spectra, valid)
+    assert p.shape == (1, 8, 8, 32)
+    np.testing.assert_allclose(np.linalg.norm(p, axis=-1), 1, atol=1e-5)
+
+
+def test_strides_are_those_of_the_method_at_301_bands():
+    assert choose_strides(301) == (7, 4, 1)
+
+
+def test_the_spectral_network_never_mixes_pixels():
+    spectra, valid = normal(1, 1, 8, 8, 31), np.ones((1, 8, 8), bool)
+    module = Encoder()
+    variables = module.init(jax.random.key(0), spectra, valid)
+    changed = spectra.copy()
+    changed[0, 4, 4] += 1
+    difference = np.abs(
+        module.apply(variables, spectra, valid, raw=True)
+        - module.apply(variables, changed, valid, raw=True)
+    ).max(-1)[0]
+    rows, columns = np.nonzero(difference > 1e-6)
+    assert rows.min() == columns.min() == 4 - encoder.RADIUS
+    assert rows.max() == columns.max() == 4 + encoder.RADIUS
+
+
+def test_values_under_invalid_pixels_never_reach_their_neighbours():
+    spectra, valid = normal(1, 1, 8, 8, 31), np.ones((1, 8, 8), bool)
+    valid[0, 3:5, 2:4] = False
+    module = Encoder()
+    variables = module.init(jax.random.key(0), spectra, valid)
+    poisoned = np.where(valid[..., None], spectra, np.nan)
+    np.testing.assert_array_equal(
+        module.apply(variables, spectra, valid), module.apply(variables, poisoned, valid)
+    )
+
+
+def test_given_strides_that_leave_several_positions_are_projected():
+    spectra, valid = normal(1, 1, 8, 8, 301), np.ones((1, 8, 8), bool)
+    module = Encoder(strides=(4, 4, 4))
+    variables = module.init(jax.random.key(0), spectra, valid)
+    assert variables["params"]["projection"]["kernel"].shape == (3 * 32, 32)
+    assert module.apply(variables, spectra, valid).shape == (1, 8, 8, 32)
