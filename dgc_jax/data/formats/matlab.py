@@ -1,0 +1,235 @@
+"""Cubes in MATLAB files: version 5 through scipy (in memory), version 7.3 through h5py (lazily).
+
+Shapes and axes are MATLAB's own, as `size` prints them; a version 7.3 file is HDF5 and lists them
+in reverse. Besides 3-D arrays, many published scenes are matrices `[band, pixel]` whose pixels run
+down the columns of the image first (MATLAB's order), with the image's size in two companions such
+as `lines` and `cols` (Samson) or `nRow` and `nCol` (Jasper Ridge, Urban). Only numbers are read:
+objects and functions in a file are never evaluated.
+"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping
+
+import h5py
+import numpy as np
+import scipy.io
+import tensorstore as ts
+
+from dgc_jax.data.formats import hdf5, lazy, variables
+from dgc_jax.data.formats.raw import Raw
+from dgc_jax.errors import InputError
+
+_NUMERIC = {"double", "single"} | {f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64)}
+_ROWS = ("lines", "nlines", "line", "rows", "nrows", "row", "nrow", "nr", "h", "height")
+_COLUMNS = ("cols", "ncols", "col", "ncol", "columns", "samples", "nsamples", "nc", "w", "width")
+_COMPANIONS = "such as lines and cols, or nRow and nCol"
+
+
+@dataclasses.dataclass(frozen=True)
+class Variables:
+    """The numeric variables of a MATLAB file.
+
+    Attributes:
+        shapes: MATLAB's `size` of each.
+        load: reads one whole, axes in MATLAB's order.
+        file: the open file if it is version 7.3 (HDF5), else None.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    load: Callable[[str], np.ndarray]
+    file: h5py.File | None = None
+
+
+def read(path: str, *, variable: str | None = None, axes: str | None = None) -> Raw:
+    """Opens the cube of a MATLAB file.
+
+    Args:
+        path: of the .mat file.
+        variable: name of the cube, if there is more than one candidate.
+        axes: its axes in MATLAB's order: `"rcb"`, `"brc"`, ... for 3-D arrays, `"bp"` or `"pb"`
+            for matrices of pixels; see `variables` for what holds without.
+
+    Raises:
+        InputError: not a whole MATLAB file, no such variable, or no way to tell the image's size.
+    """
+    found = open_variables(path)
+    size, size_note = _image_size(found)
+    matrices = {} if size is None else _pixel_matrices(found.shapes, math.prod(size))
+    if axes is not None and "p" in axes:
+        if sorted(axes) != ["b", "p"]:
+            raise InputError(f"axes={axes!r} is not understood: for a matrix give 'bp' or 'pb'.")
+        name = variables.choose(
+            path,
+            found.shapes,
+            matrices,
+            variable,
+            f"matrix of pixels with companions {_COMPANIONS}",
+        )
+        return _read_matrix(path, found, name, axes, size, size_note)
+    name = _choose_cube(path, found, matrices, variable, axes)
+    if axes is None and name in matrices:
+        return _read_matrix(path, found, name, matrices[name], size, size_note)
+    if len(found.shapes[name]) == 2:
+        raise InputError(
+            f"{path}: {name} {list(found.shapes[name])} is a matrix: to read it as pixels give "
+            f"axes='bp' or 'pb' and the image's size in companions {_COMPANIONS}."
+        )
+    lists = _wavelength_lists(found)
+    counts = {values.size for _, values, _ in lists}
+    order, guess = variables.order_axes(path, name, found.shapes[name], axes, counts)
+    bands = found.shapes[name][order.index("b")]
+    wavelengths, notes = variables.find_wavelengths(bands, lists)
+    if found.file is not None:
+        store = hdf5.block_store(path, found.file[name], order[::-1])
+    else:
+        cube = found.load(name).transpose([order.index(letter) for letter in "rcb"])
+        store = lazy.array_store(cube)
+    return Raw(store, wavelengths, notes=notes if guess is None else (guess, *notes))
+
+
+def open_variables(path: str, *, logical: bool = False) -> Variables:
+    """Lists the numeric variables of a MATLAB file; reads none.
+
+    Args:
+        path: of the .mat file.
+        logical: whether true/false arrays count.
+
+    Raises:
+        InputError: the file is not there, not MATLAB's, or cut short.
+    """
+    if not os.path.isfile(path):
+        raise InputError(f"{path} does not exist or is not a file.")
+    if h5py.is_hdf5(path):
+        file = hdf5.open_file(path)
+        stored = hdf5.numeric_shapes(file, logical)
+        shapes = {name: shape[::-1] for name, shape in stored.items()}
+        return Variables(shapes, lambda name: file[name][()].T, file)
+    try:
+        listed = scipy.io.whosmat(path)
+    except Exception as error:  # scipy lets through whatever the damage happened to trigger
+        raise InputError(
+            f"{path} could not be read as a MATLAB file ({error}): it is of another format or cut "
+            "short; copy or download it again."
+        ) from error
+    classes = _NUMERIC | {"logical"} if logical else _NUMERIC
+    shapes = {name: shape for name, shape, kind in listed if kind in classes and 0 not in shape}
+    return Variables(shapes, lambda name: _load_version_5(path, name))
+
+
+def _load_version_5(path: str, name: str) -> np.ndarray:
+    try:
+        array = scipy.io.loadmat(path, variable_names=[name])[name]
+    except Exception as error:  # as above: OSError, ValueError, TypeError, zlib.error, ...
+        raise InputError(
+            f"{path} ends or is damaged within variable {name} ({error}): copy or download it "
+            "again."
+        ) from error
+    if array.dtype.kind not in "iufb":
+        raise InputError(f"{path}: {name} holds {array.dtype.name} numbers, expected real ones.")
+    return array
+
+
+def _choose_cube(
+    path: str,
+    found: Variables,
+    matrices: Mapping[str, str],
+    variable: str | None,
+    axes: str | None,
+) -> str:
+    """The named variable, the matrix that the companions describe, or the only 3-D array."""
+    cubes = [name for name, shape in found.shapes.items() if len(shape) == 3]
+    if variable is None and axes is None and len(matrices) == 1:
+        # Samson's file also holds a small 3-D array, the truth: the image is the larger one.
+        matrix = next(iter(matrices))
+        sizes = {name: math.prod(found.shapes[name]) for name in (*cubes, matrix)}
+        if max(sizes, key=lambda name: sizes[name]) == matrix:
+            return matrix
+    return variables.choose(path, found.shapes, cubes, variable)
+
+
+def _image_size(found: Variables) -> tuple[tuple[int, int] | None, str]:
+    """Rows and columns from companions, and the names of these."""
+
+    def companion(words: tuple[str, ...]) -> tuple[str, int] | None:
+        for name, shape in found.shapes.items():
+            if name.lower() in words and math.prod(shape) == 1:
+                value = float(found.load(name).item())
+                if value.is_integer() and value > 0:
+                    return name, int(value)
+        return None
+
+    rows, columns = companion(_ROWS), companion(_COLUMNS)
+    if rows is None or columns is None:
+        return None, ""
+    return (rows[1], columns[1]), f"{rows[0]} and {columns[0]}"
+
+
+def _pixel_matrices(shapes: Mapping[str, tuple[int, ...]], pixels: int) -> dict[str, str]:
+    """Axes, `"bp"` or `"pb"`, of every matrix with one entry a pixel and more than one band."""
+    return {
+        name: "bp" if shape[1] == pixels else "pb"
+        for name, shape in shapes.items()
+        if len(shape) == 2 and pixels in shape and min(shape) > 1
+    }
+
+
+def _read_matrix(
+    path: str,
+    found: Variables,
+    name: str,
+    axes: str,
+    size: tuple[int, int] | None,
+    size_note: str,
+) -> Raw:
+    """A matrix of pixels, column-major, as an image."""
+    shape = found.shapes[name]
+    if size is None:
+        raise InputError(
+            f"{path}: to read {name} {list(shape)} as pixels, the image's size must be in "
+            f"companions {_COMPANIONS}; the file holds {variables.listing(found.shapes)}."
+        )
+    rows, columns = size
+    if len(shape) != 2 or shape[axes.index("p")] != rows * columns:
+        raise InputError(
+            f"{path}: {name} {list(shape)} cannot be read as axes={axes!r}: {size_note} say "
+            f"{rows} x {columns} = {rows * columns} pixels."
+        )
+    bands = shape[axes.index("b")]
+    wavelengths, notes = variables.find_wavelengths(bands, _wavelength_lists(found))
+    if found.file is not None:
+        store = _matrix_store(path, found.file[name], axes, rows, columns)
+    else:
+        matrix = found.load(name) if axes == "bp" else found.load(name).T
+        # [band, pixel] -> [band, row, column] -> [row, column, band], all without a copy
+        cube = matrix.reshape((bands, rows, columns), order="F").transpose(1, 2, 0)
+        store = lazy.array_store(cube)
+    note = (
+        f"{name} {list(shape)} was reshaped, column by column, to the {rows} x {columns} pixels "
+        f"that {size_note} say."
+    )
+    return Raw(store, wavelengths, notes=(note, *notes))
+
+
+def _matrix_store(
+    path: str, dataset: h5py.Dataset, axes: str, rows: int, columns: int
+) -> ts.TensorStore:
+    """A version 7.3 matrix of pixels as a lazy store; reads whole image columns."""
+    hdf5.check_filters(path, dataset)
+    stored = axes[::-1]
+    bands = dataset.shape[stored.index("b")]
+
+    def read_block(row: slice, column: slice, band: slice) -> np.ndarray:
+        part = {"p": slice(column.start * rows, column.stop * rows), "b": band}
+        block = dataset[tuple(part[letter] for letter in stored)]
+        pixels = block if stored == "pb" else block.T  # [pixel, band]
+        return pixels.reshape(-1, rows, pixels.shape[1]).transpose(1, 0, 2)[row]
+
+    dtype = dataset.dtype.newbyteorder("=")
+    return lazy.virtual_store(read_block, (rows, columns, bands), dtype, (rows, 16, bands))
+
+
+def _wavelength_lists(found: Variables) -> list[tuple[str, np.ndarray, str | None]]:
+    names = variables.wavelength_names(found.shapes)
+    return [(name, found.load(name), None) for name in names]
