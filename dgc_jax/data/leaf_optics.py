@@ -3,17 +3,19 @@
 A leaf is one scattering layer over a black support. Its contents absorb, K is their sum, and the
 two-flux equations of Kubelka and Munk give the reflectance of the layer; the surface of the leaf
 adds a reflectance of its own, the same at every wavelength. Absorption is a sum of Gaussians
-whose positions and widths follow the literature; nothing is tabulated or fitted, so spectra look
-like those of leaves but are a simulation, not measurements.
+whose positions and widths follow the literature and whose heights were chosen to give spectra
+like those of leaves: a simulation, not measurements.
 
 Units: wavelengths nm; pigments ug/cm2; water and dry matter cm and g/cm2; brown pigment 1 for a
 leaf as brown as a dead one; absorption and scattering per layer; reflectance 0..1.
 
 Sources: two-flux layer: Kubelka, J. Opt. Soc. Am. 38 (1948) 448. Positions of pigment bands in
-the living leaf and their size: Lichtenthaler, Methods Enzymol. 148 (1987) 350; Feret et al.,
-Remote Sens. Environ. 112 (2008) 3030. Water: Kou et al., Appl. Opt. 32 (1993) 3531. Oxidised
-polyphenols absorb like melanins, falling exponentially with wavelength.
+the living leaf: Lichtenthaler, Methods Enzymol. 148 (1987) 350; Feret et al., Remote Sens.
+Environ. 112 (2008) 3030. Water: Kou et al., Appl. Opt. 32 (1993) 3531. Oxidised polyphenols
+absorb like melanins, falling exponentially with wavelength.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,18 +23,23 @@ SURFACE = 0.025
 """Reflectance of the leaf's surface, which no pigment reaches."""
 
 # (centre nm, standard deviation nm, height). The broad bands at 600 nm stand for the lengthened
-# light path of a living leaf, which makes it absorb green; those near 700 nm for the long-wave
+# light path of a living leaf, which makes it absorb green; the one at 698 nm for the long-wave
 # forms of chlorophyll a that put the red edge beyond 700 nm.
-_CHLOROPHYLL_A = ((415, 17, 0.055), (438, 18, 0.090), (600, 50, 0.029), (622, 14, 0.008))
-_CHLOROPHYLL_A += ((660, 16, 0.035), (678, 11, 0.080), (698, 11, 0.020))
+_CHLOROPHYLL_A = (
+    (415, 17, 0.055),
+    (438, 18, 0.090),
+    (600, 50, 0.029),
+    (622, 14, 0.008),
+    (660, 16, 0.035),
+    (678, 11, 0.080),
+    (698, 11, 0.020),
+)
 _CHLOROPHYLL_B = ((455, 14, 0.080), (476, 20, 0.130), (600, 50, 0.029), (650, 14, 0.080))
 _CAROTENOID = ((422, 14, 0.070), (450, 16, 0.110), (482, 18, 0.110), (506, 22, 0.080))
 _WATER = ((740, 10, 0.020), (836, 14, 0.022), (972, 24, 0.430), (1030, 45, 0.160))  # 1/cm
 
 
-def _gaussians(
-    wavelengths: np.ndarray, bands: tuple[tuple[float, float, float], ...]
-) -> np.ndarray:
+def _gaussians(wavelengths: np.ndarray, bands: Sequence[tuple[float, float, float]]) -> np.ndarray:
     centre, width, height = np.array(bands, np.float64).T
     offset = (np.asarray(wavelengths, np.float64)[:, None] - centre) / width
     return np.exp(-0.5 * offset**2) @ height

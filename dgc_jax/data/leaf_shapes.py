@@ -1,8 +1,8 @@
 """Where things are in a simulated leaf scene, and how the light falls on their relief.
 
 Fields are `[row, column]` over a square image of `size` x `size` pixels; lengths are shares of the
-image, so that the same draws give the same scene at any size, but for its finest detail. Light is
-a unit vector (row, column) in the plane of the conveyor, pointing towards the lamp.
+image, except where a detail would become finer than the pixels. Light is a unit vector
+(row, column) in the plane of the conveyor, pointing towards the lamp.
 """
 
 from collections.abc import Iterator
@@ -26,9 +26,8 @@ def conveyor(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarra
     angle = rng.uniform(np.pi / 6, np.pi / 3)
     along = (row * np.sin(angle) + column * np.cos(angle)) * size * 2 * np.pi / ribs
     across = (row * np.cos(angle) - column * np.sin(angle)) * size * 2 * np.pi / ribs
-    relief = (
-        1 + 0.25 * np.sin(along) + 0.25 * np.sin(across) + 0.06 * rng.standard_normal(row.shape)
-    )
+    relief = 1 + 0.25 * np.sin(along) + 0.25 * np.sin(across)
+    relief += 0.06 * rng.standard_normal(row.shape)
     gain = np.where(textured, relief, 1 + 0.02 * rng.standard_normal(row.shape))
     return textured, gain * (1 + 0.05 * smooth(rng, size, 0.15))
 
@@ -54,9 +53,8 @@ def leaves(
         apart = (0.0, 0.21, 0.28)[count - 1]
         centre = 0.5 + apart * np.array([np.sin(place), np.cos(place)]) + rng.normal(0, 0.015, 2)
         # Side by side when there are two, pointing outwards when there are three.
-        angle = (
-            place + (np.pi / 2 if count < 3 else 0) + rng.normal(0, (0.15, 0.15, 0.4)[count - 1])
-        )
+        angle = place + (np.pi / 2 if count < 3 else 0)
+        angle += rng.normal(0, 0.15 if count < 3 else 0.4)
         yield _leaf(
             rng,
             size,
@@ -140,10 +138,11 @@ def severity(rng: np.random.Generator, lamina: np.ndarray) -> np.ndarray:
     size = len(lamina)
     places = np.argwhere(lamina)
     foci = places[rng.integers(0, len(places), int(rng.integers(3, 8)))]
-    warp = size * np.stack([0.012 * smooth(rng, size, 0.02) for _ in range(2)], -1)
-    at = np.stack(np.mgrid[:size, :size], -1) + warp
+    row, column = np.mgrid[:size, :size].astype(float)
+    row += 0.012 * size * smooth(rng, size, 0.02)  # warped, so that lesions are not round
+    column += 0.012 * size * smooth(rng, size, 0.02)
     radii = rng.uniform(0.5, 1.5, len(foci))
-    distance = np.stack([np.hypot(*np.moveaxis(at - focus, -1, 0)) for focus in foci], -1) / size
+    distance = np.stack([np.hypot(row - r, column - c) for r, c in foci], -1) / size
     return np.where(lamina, np.max(-distance / radii, axis=-1), -np.inf)
 
 
@@ -156,7 +155,7 @@ def lesions(severity: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray, 
     """
     if pixels == 0:
         return np.zeros(severity.shape, bool), np.zeros(severity.shape), np.zeros(severity.shape)
-    pixels = min(pixels, int(0.8 * np.isfinite(severity).sum()))
+    pixels = min(pixels, int(0.8 * np.isfinite(severity).sum()))  # some of it stays healthy
     worst = np.argsort(severity, axis=None, kind="stable")[-pixels:]
     lesion = np.zeros(severity.size, bool)
     lesion[worst] = True

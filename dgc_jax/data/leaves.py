@@ -19,6 +19,7 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -45,6 +46,7 @@ SCALE = 10000
 
 _VERSION = 1  # raise when the simulation changes, so that no older cached data set is reused
 _PARAMETERS = "leaves.json"
+_TEMPORARY = ".unfinished-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -322,14 +324,17 @@ def _write_scene(folder: str, index: int, parameters: Leaves) -> None:
             wavelengths=wavelengths(parameters),
             scale=SCALE,
         )
-        store.write(np.round(reflectance * SCALE).astype(np.uint16)).result()
+        try:
+            store.write(np.round(reflectance * SCALE).astype(np.uint16)).result()
+        except ValueError as error:  # how TensorStore says that a disk is full
+            raise OSError(str(error)) from error
 
 
 @contextlib.contextmanager
 def _renamed_into(path: str) -> Iterator[str]:
     """A name to write to, which becomes `path` if all goes well and vanishes if not."""
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{os.getpid()}.{name}")
+    temporary = os.path.join(folder, f"{_TEMPORARY}{secrets.token_hex(6)}.{name}")
     try:
         yield temporary
         if os.path.isdir(temporary):
@@ -355,10 +360,9 @@ def _remove_leftovers(folder: str) -> None:
     """Remove what interrupted runs left, but nothing that a running one may be writing."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        parts = name.split(".")
-        if name.startswith(".") and len(parts) > 2 and parts[1].isdigit():
+        if name.startswith(_TEMPORARY):
             with contextlib.suppress(OSError):
-                if time.time() - os.path.getmtime(path) > 600:
+                if time.time() - os.path.getmtime(path) > 3600:
                     _remove(path)
 
 
