@@ -1,0 +1,278 @@
+"""Label maps as files: PNG, ENVI classification, NPY and zarr, and the false-colour quicklook.
+
+A label map is uint8 `[row, column]`, 0 = no data, 1..K = cluster. Colours are uint8
+`[K + 1, 3]` sRGB with row 0 for no data (`dgc_jax.show.palette`), names are those of the clusters
+1..K. Every file that holds labels reads back as the same numbers.
+
+Source of the ENVI fields: NV5 Geospatial, ENVI Header Files.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import spectral.io.envi
+import tensorstore as ts
+from PIL import Image
+
+from dgc_jax.errors import InputError
+from dgc_jax.show.files import replacing
+from dgc_jax.show.palette import NO_DATA
+
+_BLOCK = (64, 512)  # rows, columns read at a time: 40 MB with 301 bands
+_FALSE_COLOUR = (800.0, 650.0, 550.0)  # nm: near infrared, red, green; vegetation is red
+_ZARR_CHUNK = 512
+
+
+class Scene(Protocol):
+    """What a quicklook needs of a cube (see `dgc_jax.data.cube.Cube`)."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns, bands."""
+
+    @property
+    def wavelengths(self) -> np.ndarray | None:
+        """`[band]` nm, or None."""
+
+    def read(self, row: int, column: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Gives reflectance `[height, width, band]` and validity `[height, width]`."""
+
+
+def quicklook(cube: Scene, *, largest: int = 1024) -> np.ndarray:
+    """A false-colour picture of a scene, read window by window.
+
+    Near infrared, red and green (20 nm about 800, 650 and 550 nm) where the wavelengths cover them,
+    else three evenly spaced groups of bands, the longest as red. Each is stretched from its 1st to
+    its 99th percentile over the shown pixels, but no more than three times as much as the one with
+    the widest range, so that a channel of mere noise stays dim.
+
+    Args:
+        cube: the scene.
+        largest: most pixels along a side; a larger scene is shown by evenly spaced pixels.
+
+    Returns:
+        `[row, column, 3]` uint8; invalid pixels have the grey of no data.
+    """
+    rows, columns, bands = cube.shape
+    step = max(1, -(-max(rows, columns) // largest))
+    shown_rows = shown_positions(rows, -(-rows // step))
+    shown_columns = shown_positions(columns, -(-columns // step))
+    weights = _channel_weights(cube.wavelengths, bands)
+    values = np.zeros((len(shown_rows), len(shown_columns), 3), np.float32)
+    valid = np.zeros(values.shape[:2], bool)
+    for top in range(0, rows, _BLOCK[0]):
+        inner_rows = slice(*np.searchsorted(shown_rows, (top, top + _BLOCK[0])))
+        for left in range(0, columns, _BLOCK[1]):
+            inner_columns = slice(*np.searchsorted(shown_columns, (left, left + _BLOCK[1])))
+            at = np.ix_(shown_rows[inner_rows] - top, shown_columns[inner_columns] - left)
+            if not at[0].size or not at[1].size:
+                continue
+            height, width = min(_BLOCK[0], rows - top), min(_BLOCK[1], columns - left)
+            reflectance, seen = cube.read(top, left, height, width)
+            values[inner_rows, inner_columns] = reflectance[at] @ weights
+            valid[inner_rows, inner_columns] = seen[at]
+    if not valid.any():
+        return np.full(values.shape, NO_DATA, np.uint8)
+    low, high = np.percentile(values[valid], (1, 99), axis=0)
+    span = np.maximum(high - low, (high - low).max() / 3)
+    stretched = (values - low) / np.where(span > 0, span, 1)
+    picture = np.round(np.clip(stretched, 0, 1) * 255).astype(np.uint8)
+    picture[~valid] = NO_DATA
+    return picture
+
+
+def shown_positions(size: int, shown: int) -> np.ndarray:
+    """Which of `size` pixels a picture with `shown` pixels shows, `[shown]` int, ascending."""
+    return np.arange(shown) * size // max(shown, 1)
+
+
+def _channel_weights(wavelengths: np.ndarray | None, bands: int) -> np.ndarray:
+    """What each band adds to red, green and blue of the picture, `[band, 3]` float32."""
+    if wavelengths is not None:
+        away = np.abs(np.asarray(wavelengths)[:, None] - _FALSE_COLOUR)  # nm
+        reach = 10.0
+    if wavelengths is None or away.min(0).max() > 20:
+        away = np.abs(np.arange(bands)[:, None] + 0.5 - bands * np.array([5 / 6, 1 / 2, 1 / 6]))
+        reach = bands / 60
+    near = away <= np.maximum(reach, away.min(0))
+    return (near / near.sum(0)).astype(np.float32)
+
+
+def write_png(path: str | os.PathLike[str], labels: np.ndarray, colours: np.ndarray) -> None:
+    """Writes a palette PNG whose pixel values are the labels; no data is transparent.
+
+    Args:
+        path: file to write.
+        labels: `[row, column]` uint8.
+        colours: `[cluster + 1, 3]` uint8.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    check(labels, colours)
+    image = Image.fromarray(labels)
+    image.putpalette(colours.tobytes())
+    with replacing(path) as temporary:
+        image.save(temporary, format="png", transparency=0)
+
+
+def write_npy(path: str | os.PathLike[str], labels: np.ndarray) -> None:
+    """Writes the labels as a NumPy file.
+
+    Args:
+        path: file to write.
+        labels: `[row, column]` uint8.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    check(labels)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, labels, allow_pickle=False)
+
+
+def write_envi(
+    path_stem: str | os.PathLike[str],
+    labels: np.ndarray,
+    names: Sequence[str],
+    colours: np.ndarray,
+    geo: Mapping[str, Any] | None = None,
+    description: str = "",
+) -> None:
+    """Writes an ENVI classification, `path_stem` + `.hdr` and `.img`; class 0 is "no data".
+
+    Characters that would break the header (commas, braces, line ends) are replaced in names and
+    description.
+
+    Args:
+        path_stem: where to write, without extension.
+        labels: `[row, column]` uint8.
+        names: name of each cluster.
+        colours: `[cluster + 1, 3]` uint8.
+        geo: the scene's georeference; its `map info` and `coordinate system string` are carried.
+        description: one line on what the map is.
+
+    Raises:
+        InputError: the files cannot be written.
+    """
+    check(labels, colours, names)
+    plain = [_header_text(name).replace(",", ";") for name in names]
+    header = {
+        "description": _header_text(description) or "label map",
+        "samples": labels.shape[1],
+        "lines": labels.shape[0],
+        "bands": 1,
+        "header offset": 0,
+        "file type": "ENVI Classification",
+        "data type": 1,
+        "interleave": "bsq",
+        "byte order": 0,
+        "classes": len(colours),
+        "class names": ["no data", *(name or f"cluster {k}" for k, name in enumerate(plain, 1))],
+        "class lookup": colours.ravel().tolist(),
+        "band names": ["cluster"],
+        "data ignore value": 0,
+    }
+    for field in ("map info", "coordinate system string"):
+        if geo and geo.get(field):
+            header[field] = _braced(geo[field])
+    stem = os.fspath(path_stem)
+    # The header is renamed last: where there is a header, there are data.
+    with replacing(f"{stem}.hdr") as header_file, replacing(f"{stem}.img") as data_file:
+        spectral.io.envi.write_envi_header(header_file, header)
+        labels.tofile(data_file)
+
+
+def _header_text(text: str) -> str:
+    return " ".join(text.translate({ord("{"): "(", ord("}"): ")"}).split())
+
+
+def _braced(value: str | Sequence[Any]) -> str:
+    """A header value in braces, whether it came as its text or as the list of its parts."""
+    text = value if isinstance(value, str) else ", ".join(str(part).strip() for part in value)
+    return "{" + " ".join(text.split()).strip("{} ") + "}"
+
+
+def write_zarr(
+    path: str | os.PathLike[str], labels: np.ndarray, names: Sequence[str], colours: np.ndarray
+) -> None:
+    """Writes the labels as a zarr (version 3) array with `class_names` and `class_colors`.
+
+    Args:
+        path: folder to write; an older zarr array there is replaced, anything else is not.
+        labels: `[row, column]` uint8.
+        names: name of each cluster.
+        colours: `[cluster + 1, 3]` uint8.
+
+    Raises:
+        InputError: the folder cannot be written, or holds something that is no zarr array.
+    """
+    check(labels, colours, names)
+    target = os.path.abspath(path)
+    old = os.path.exists(target)
+    if old and not os.path.isfile(os.path.join(target, "zarr.json")):
+        raise InputError(f"{target} exists and is no zarr array; move it away or write elsewhere.")
+    with replacing(target) as temporary:
+        try:
+            store = ts.open(
+                {
+                    "driver": "zarr3",
+                    "kvstore": {"driver": "file", "path": temporary + os.sep},
+                    "metadata": {
+                        "chunk_grid": {
+                            "name": "regular",
+                            "configuration": {
+                                "chunk_shape": [max(1, min(n, _ZARR_CHUNK)) for n in labels.shape]
+                            },
+                        },
+                        "codecs": [
+                            {"name": "bytes"},
+                            {"name": "zstd", "configuration": {"level": 3}},
+                        ],
+                        "fill_value": 0,
+                        "dimension_names": ["row", "column"],
+                        "attributes": {
+                            "class_names": ["no data", *names],
+                            "class_colors": colours.tolist(),
+                        },
+                    },
+                },
+                create=True,
+                dtype=ts.uint8,
+                shape=labels.shape,
+            ).result()
+            store.write(labels).result()
+        except ValueError as error:  # how TensorStore reports a full or forbidden disk
+            reason = re.split(r"[\n;]", str(error))[0]
+            raise InputError(f"{target} cannot be written ({reason}).") from error
+        if old:
+            shutil.rmtree(target)
+
+
+def check(
+    labels: np.ndarray, colours: np.ndarray | None = None, names: Sequence[str] | None = None
+) -> None:
+    """Refuses what is no label map, or colours and names that do not fit it.
+
+    Args:
+        labels: should be `[row, column]` uint8.
+        colours: should be `[cluster + 1, 3]` uint8, a row for every label.
+        names: should be one for each cluster that has a colour.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise ValueError(f"a label map is uint8 [row, column], not {labels.dtype} {labels.shape}")
+    if colours is None:
+        return
+    if colours.ndim != 2 or colours.shape[1] != 3 or colours.dtype != np.uint8:
+        raise ValueError(f"colours are uint8 [cluster + 1, 3], not {colours.dtype} {colours.shape}")
+    if labels.size and labels.max() >= len(colours):
+        raise ValueError(f"label {labels.max()} has none of the {len(colours)} colours")
+    if names is not None and len(names) != len(colours) - 1:
+        raise ValueError(f"{len(names)} names do not fit {len(colours) - 1} clusters")
