@@ -233,6 +233,7 @@ def write_zarr(
                             {"name": "bytes"},
                             {"name": "zstd", "configuration": {"level": 3}},
                         ],
+                        "data_type": "uint8",
                         "fill_value": 0,
                         "dimension_names": ["row", "column"],
                         "attributes": {
@@ -242,15 +243,32 @@ def write_zarr(
                     },
                 },
                 create=True,
-                dtype=ts.uint8,
                 shape=labels.shape,
             ).result()
             store.write(labels).result()
         except ValueError as error:  # how TensorStore reports a full or forbidden disk
             reason = re.split(r"[\n;]", str(error))[0]
-            raise InputError(f"{target} cannot be written ({reason}).") from error
+            raise InputError(
+                f"{target} cannot be written ({reason}); choose an output folder that can be."
+            ) from error
         if old:
             shutil.rmtree(target)
+
+
+def pixels_per_label(labels: np.ndarray, clusters: int) -> np.ndarray:
+    """Counts how many pixels have each label.
+
+    Args:
+        labels: `[row, column]` uint8, none above `clusters`.
+        clusters: number of clusters K.
+
+    Returns:
+        `[cluster + 1]` int64; row 0 counts no data.
+    """
+    pixels = np.zeros(clusters + 1, np.int64)
+    for row in labels:  # by rows, because bincount makes an int64 copy
+        pixels += np.bincount(row, minlength=clusters + 1)
+    return pixels
 
 
 def check(

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dgc_jax.show.files import replacing
-from dgc_jax.show.maps import check, shown_positions
+from dgc_jax.show.maps import check, pixels_per_label, shown_positions
 
 _SIDE = 560  # a scene smaller than this is enlarged towards it
 _TINT = 0.55  # share of the cluster's colour inside its regions
@@ -40,7 +40,7 @@ def write_overlay(
         InputError: the file cannot be written.
     """
     check(labels, colours, names)
-    pixels = np.bincount(labels.reshape(-1), minlength=len(colours))
+    pixels = pixels_per_label(labels, len(names))
     if areas is not None:
         pixels[1:] = areas
     shown = labels[
@@ -65,10 +65,11 @@ def _blend(background: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> n
     grey = background.astype(np.float32).mean(-1, keepdims=True)
     picture = (1 - _TINT) * grey + _TINT * colours[labels]
     edge = np.zeros(labels.shape, bool)
-    for axis in (0, 1):
-        ahead = np.roll(labels, -1, axis) != labels
-        ahead[(-1,) if axis == 0 else (slice(None), -1)] = False  # the roll's wrap-around
-        edge |= ahead | np.roll(ahead, 1, axis)
+    below, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= below
+    edge[:-1] |= below
+    edge[:, 1:] |= right
+    edge[:, :-1] |= right
     picture[edge] = colours[labels[edge]]
     picture[labels == 0] = background[labels == 0]
     return np.round(picture).astype(np.uint8)
@@ -100,6 +101,7 @@ def shorten(name: str, most: int = 28) -> str:
 def _compose(
     panels: dict[str, np.ndarray], entries: list[tuple[np.ndarray, str, str]]
 ) -> Image.Image:
+    """Puts the captioned panels and, to their right, the legend on white."""
     height, width = next(iter(panels.values())).shape[:2]
     size = int(np.clip(max(height, width) / 36, 14, 26))
     # The font that comes with matplotlib: it has more scripts than Pillow's own.

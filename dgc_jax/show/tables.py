@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dgc_jax.apply.spectra import Spectra, standard_deviation
 from dgc_jax.show.files import replacing
+from dgc_jax.show.maps import pixels_per_label
 from dgc_jax.show.overlay import percent, shorten
 
 # What the paper reports for K = 2 and 4 on its leaf scenes (background IoU, tissue IoU). Its mean
@@ -55,7 +56,7 @@ def areas(scene: str, labels: np.ndarray, names: Sequence[str]) -> list[Area]:
     Returns:
         One line a cluster, also for those without pixels.
     """
-    pixels = np.bincount(labels.reshape(-1), minlength=len(names) + 1)[1:]
+    pixels = pixels_per_label(labels, len(names))[1:]
     shares = 100 * pixels / max(1, pixels.sum())
     return [
         Area(scene, cluster, name, int(count), float(share))
