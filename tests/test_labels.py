@@ -1,0 +1,266 @@
+"""Label maps of every format, written by the libraries that people write them with."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import scipy.io
+import spectral
+import tensorstore as ts
+
+from dgc_jax.data.labels import read_labels
+from dgc_jax.errors import InputError
+
+ROWS, COLUMNS = 6, 9
+TRUTH = np.random.default_rng(0).integers(0, 4, (ROWS, COLUMNS)).astype(np.uint8)
+
+
+def write_palette_png(path):
+    image = PIL.Image.fromarray(TRUTH)
+    image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    image.save(f"{path}.png")
+    return f"{path}.png"
+
+
+def write_grey_png(path):
+    PIL.Image.fromarray(TRUTH).save(f"{path}.png")
+    return f"{path}.png"
+
+
+def write_16_bit_png(path):
+    PIL.Image.fromarray(TRUTH.astype(np.uint16)).save(f"{path}.png")
+    return f"{path}.png"
+
+
+def write_tiff(path):
+    PIL.Image.fromarray(TRUTH).save(f"{path}.tif")
+    return f"{path}.tif"
+
+
+def write_npy(path):
+    np.save(f"{path}.npy", TRUTH.astype(np.int64))
+    return f"{path}.npy"
+
+
+def write_matlab(path):
+    scipy.io.savemat(f"{path}.mat", {"indian_pines_gt": TRUTH.astype(float), "n": 3})
+    return f"{path}.mat"
+
+
+def write_envi(path):
+    spectral.envi.save_classification(
+        f"{path}.hdr", TRUTH, class_names=["Unclassified", "soil", "tree", "water"]
+    )
+    return f"{path}.hdr"
+
+
+def write_zarr(driver):
+    def write(path):
+        spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}.zarr"}}
+        store = ts.open(spec, create=True, dtype=ts.uint8, shape=TRUTH.shape).result()
+        store.write(TRUTH).result()
+        return f"{path}.zarr"
+
+    return write
+
+
+WRITERS = {
+    "palette png": write_palette_png,
+    "grey png": write_grey_png,
+    "16-bit png": write_16_bit_png,
+    "tiff": write_tiff,
+    "npy": write_npy,
+    "matlab": write_matlab,
+    "envi": write_envi,
+    "zarr": write_zarr("zarr"),
+    "zarr3": write_zarr("zarr3"),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
+def test_every_format_gives_the_same_map(tmp_path, write):
+    read = read_labels(write(tmp_path / "truth"), (ROWS, COLUMNS))
+    np.testing.assert_array_equal(read.labels, TRUTH)
+    assert read.labels.dtype == np.uint8
+
+
+def test_an_envi_classification_names_its_classes(tmp_path):
+    assert read_labels(write_envi(tmp_path / "truth")).names == ("soil", "tree", "water")
+    assert read_labels(write_npy(tmp_path / "truth")).names is None
+
+
+def test_names_that_are_given_come_first(tmp_path):
+    read = read_labels(write_envi(tmp_path / "truth"), classes=["a", "b", "c"])
+    assert read.names == ("a", "b", "c")
+    with pytest.raises(InputError, match="holds class 3, but 2 classes are named: a, b"):
+        read_labels(write_npy(tmp_path / "truth"), classes=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "stored", "expected"),
+    [
+        (0, [0, 1, 2], [0, 1, 2]),
+        (255, [255, 0, 1], [0, 1, 2]),
+        (-1, [-1, 0, 1], [0, 1, 2]),
+        (2, [0, 2, 3], [1, 0, 3]),
+        (0, [np.nan, 1.0, 2.0], [0, 1, 2]),
+    ],
+)
+def test_the_unlabelled_number_becomes_0_and_the_others_classes(
+    tmp_path, unlabelled, stored, expected
+):
+    np.save(tmp_path / "a.npy", np.array([stored]))
+    read = read_labels(str(tmp_path / "a.npy"), unlabelled=unlabelled)
+    np.testing.assert_array_equal(read.labels, [expected])
+
+
+def test_names_follow_their_numbers_when_another_one_is_unlabelled(tmp_path):
+    read = read_labels(write_envi(tmp_path / "truth"), unlabelled=3)
+    assert read.names == ("Unclassified", "soil", "tree")
+    np.testing.assert_array_equal(read.labels, np.array([1, 2, 3, 0])[TRUTH])
+
+
+def test_fractions_become_the_class_with_the_largest_share(tmp_path):
+    shares = np.random.default_rng(1).dirichlet([1, 1, 1], (ROWS, COLUMNS))
+    shares[2, 3] = 0  # nothing known of this pixel
+    matrix = np.stack([shares[..., k].ravel(order="F") for k in range(3)])
+    scipy.io.savemat(tmp_path / "a.mat", {"S_GT": shares, "A": matrix})
+    expected = 1 + shares.argmax(2)
+    expected[2, 3] = 0
+    for name in ("S_GT", "A"):
+        read = read_labels(f"{tmp_path}/a.mat:{name}", (ROWS, COLUMNS))
+        np.testing.assert_array_equal(read.labels, expected)
+        again = read_labels(f"{tmp_path}/a.mat", (ROWS, COLUMNS), variable=name)
+        np.testing.assert_array_equal(again.labels, expected)
+
+
+def test_of_several_matlab_variables_the_one_of_the_scenes_size_is_read(tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {"endmembers": np.ones((3, 4)), "map": TRUTH})
+    read = read_labels(str(tmp_path / "a.mat"), (ROWS, COLUMNS))
+    np.testing.assert_array_equal(read.labels, TRUTH)
+    with pytest.raises(InputError, match=r"more than one 2-D.*endmembers \[3, 4\], map \[6, 9\]"):
+        read_labels(str(tmp_path / "a.mat"))
+
+
+def labelme(path, shapes, **others):
+    content = {"imageHeight": ROWS, "imageWidth": COLUMNS, "shapes": shapes} | others
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def polygon(label, *points, kind="polygon"):
+    return {"label": label, "points": points, "shape_type": kind}
+
+
+SHAPES = [
+    polygon("leaf", (1, 1), (8, 1), (8, 5), (1, 5)),
+    polygon("blight", (4, 2), (6, 4), kind="rectangle"),
+]
+
+
+def test_labelme_shapes_cover_the_pixels_whose_centres_they_hold(tmp_path):
+    read = read_labels(labelme(tmp_path / "a.json", SHAPES), (ROWS, COLUMNS))
+    expected = np.zeros((ROWS, COLUMNS))
+    expected[1:5, 1:8] = 2  # classes are numbered by name; later shapes lie on top
+    expected[2:4, 4:6] = 1
+    np.testing.assert_array_equal(read.labels, expected)
+    assert read.names == ("blight", "leaf")
+
+
+def test_a_labelme_triangle_matches_its_half_planes(tmp_path):
+    triangle = polygon("leaf", (0.3, 0.2), (8.6, 1.4), (3.1, 5.9))
+    read = read_labels(labelme(tmp_path / "a.json", [triangle]))
+    corners = np.array(triangle["points"])
+    y, x = np.mgrid[:ROWS, :COLUMNS] + 0.5
+    inside = np.ones((ROWS, COLUMNS), bool)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        inside &= (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0
+    np.testing.assert_array_equal(read.labels, inside)
+
+
+def test_a_labelme_circle_holds_the_centres_within_its_radius(tmp_path):
+    circle = polygon("spot", (4.0, 3.0), (6.2, 3.0), kind="circle")
+    read = read_labels(labelme(tmp_path / "a.json", [circle]))
+    y, x = np.mgrid[:ROWS, :COLUMNS] + 0.5
+    np.testing.assert_array_equal(read.labels, np.hypot(x - 4, y - 3) < 2.2)
+
+
+def test_labelme_shapes_may_reach_out_of_the_picture(tmp_path):
+    outside = polygon("leaf", (-5, -5), (3, -5), (3, 99), (-5, 99))
+    beyond = polygon("leaf", (20, 20), (30, 20), (30, 30))
+    read = read_labels(labelme(tmp_path / "a.json", [outside, beyond]))
+    expected = np.zeros((ROWS, COLUMNS))
+    expected[:, :3] = 1
+    np.testing.assert_array_equal(read.labels, expected)
+
+
+def test_labelme_classes_are_numbered_as_they_are_named(tmp_path):
+    path = labelme(tmp_path / "a.json", SHAPES)
+    read = read_labels(path, classes=["leaf", "blight", "soil"])
+    assert read.labels[1, 1] == 1
+    assert read.labels[2, 4] == 2
+    assert read.names == ("leaf", "blight", "soil")
+    with pytest.raises(InputError, match="labelled blight, but the classes are leaf"):
+        read_labels(path, classes=["leaf"])
+
+
+def test_outside_of_labelme_shapes_is_a_class_if_something_else_is_unlabelled(tmp_path):
+    ignored = polygon("__ignore__", (0, 0), (1, 0), (1, 1), (0, 1))
+    read = read_labels(labelme(tmp_path / "a.json", [*SHAPES, ignored]), unlabelled=255)
+    assert read.names == ("background", "blight", "leaf")
+    assert read.labels[0, 0] == 0
+    assert read.labels[0, 1] == 1
+    assert read.labels[2, 4] == 2
+    assert read.labels[1, 1] == 3
+
+
+def test_labelme_files_that_cannot_be_painted_are_refused(tmp_path):
+    line = polygon("leaf", (0, 0), (3, 3), kind="line")
+    with pytest.raises(InputError, match="line of 2 points labelled 'leaf'"):
+        read_labels(labelme(tmp_path / "a.json", [line]))
+    with pytest.raises(InputError, match="does not say imageHeight"):
+        read_labels(labelme(tmp_path / "a.json", SHAPES, imageHeight=None))
+    (tmp_path / "a.json").write_text('{"steps": 3}')
+    with pytest.raises(InputError, match="is not a LabelMe file"):
+        read_labels(str(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize("write", [write_grey_png, write_matlab, write_npy, write_envi])
+def test_another_size_than_the_scenes_names_both(tmp_path, write):
+    with pytest.raises(InputError, match=r"6 x 9 pixels.*scene has 9 x 6"):
+        read_labels(write(tmp_path / "truth"), (9, 6))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (np.full((2, 2), 0.5), "holds 0.5, expected whole numbers"),
+        (np.full((2, 2), 256), "from 256 to 256, expected at most 255"),
+        (np.full((2, 2), -3), "from -3 to -3"),
+        (np.zeros((2, 2, 3)), r"shape \[2, 2, 3\], but a label map is \[row, column\]"),
+        (np.full((2, 2), "a"), "holds <U1 values"),
+        (np.array([[None, 1]]), "could not be read as NPY"),
+    ],
+)
+def test_arrays_that_are_no_label_map_are_refused(tmp_path, values, told):
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(InputError, match=told):
+        read_labels(str(tmp_path / "a.npy"))
+
+
+def test_colour_pictures_and_unknown_files_are_refused(tmp_path):
+    PIL.Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"colour picture \(RGB\).*palette or grey"):
+        read_labels(str(tmp_path / "a.png"))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"b\.png could not be read as a picture"):
+        read_labels(str(tmp_path / "b.png"))
+    (tmp_path / "c.txt").write_text("1 2 3")
+    with pytest.raises(InputError, match=r"c\.txt is not a label map.*\.png"):
+        read_labels(str(tmp_path / "c.txt"))
+    (tmp_path / "d.zarr").mkdir()
+    with pytest.raises(InputError, match=r"d\.zarr could not be opened as a zarr label map"):
+        read_labels(str(tmp_path / "d.zarr"))
+    with pytest.raises(InputError, match=r"none\.png does not exist"):
+        read_labels(str(tmp_path / "none.png"))
