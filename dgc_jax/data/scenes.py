@@ -1,0 +1,304 @@
+"""A data set: files found by path, folder or glob, opened as cubes that agree on their bands.
+
+Convention: what belongs to a scene lies beside it and is found by a pattern in which `{stem}` is
+the scene's name, for example `{stem}_labels.*` for `leaf_07_labels.png` beside `leaf_07.hdr`.
+"""
+
+import dataclasses
+import fnmatch
+import glob
+import logging
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from dgc_jax.data.cube import Cube, open_cube, scene_name
+from dgc_jax.data.formats import envi, zarr
+from dgc_jax.data.labels import (
+    OUTSIDE,
+    SUFFIXES,
+    LabelMap,
+    labelme_names,
+    read_labels,
+    split_variable,
+)
+from dgc_jax.errors import InputError
+
+_LOG = logging.getLogger("dgc_jax")
+_SCENE_SUFFIXES = (".hdr", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".npy", ".zarr", ".n5")
+_SAME_BAND = 0.1  # nm: closer centres count as the same band
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """One scene of a data set.
+
+    Attributes:
+        cube: the scene itself, on the data set's band grid.
+        labels_path: its label map (`path` or `path:variable`), or None.
+        unlabelled: the label file's number for unlabelled pixels.
+        classes: names of the classes 1..C, if known.
+    """
+
+    cube: Cube
+    labels_path: str | None = None
+    unlabelled: int = 0
+    classes: tuple[str, ...] | None = None
+
+    def read_labels(self) -> LabelMap | None:
+        """The label map (uint8 `[row, column]`, 0 = unlabelled) and class names, or None."""
+        if self.labels_path is None:
+            return None
+        rows, columns, _ = self.cube.shape
+        return read_labels(
+            self.labels_path,
+            (rows, columns),
+            unlabelled=self.unlabelled,
+            classes=self.classes,
+        )
+
+
+def open_scenes(
+    scenes: str | Sequence[str],
+    *,
+    labels: str | None = "{stem}_labels.*",
+    mask: str | None = None,
+    variable: str | None = None,
+    axes: str | None = None,
+    bands: Sequence[Sequence[float]] | None = None,
+    drop: Sequence[Sequence[float]] | None = None,
+    unlabelled: int = 0,
+    classes: Sequence[str] | None = None,
+    dark: str | None = None,
+    white: str | None = None,
+    wavelengths: Sequence[float] | np.ndarray | str | None = None,
+) -> list[Scene]:
+    """Opens a data set; reads no pixels.
+
+    Args:
+        scenes: `"leaves"` for the embedded data set (simulated when first used), or a path, a
+            folder, a glob or a sequence of these.
+        labels: pattern of the label maps, relative to each scene's folder; scenes without one have
+            no labels. Without `{stem}` it is the path of a label map that must exist. A name after
+            a colon picks a MATLAB variable: `"samson.mat:S_GT"`. Empty or None: no labels.
+        mask: pattern or path of validity masks, told in the same way.
+        variable: which array of a MATLAB or HDF5 file is the cube.
+        axes: its axis order, see `formats.variables`.
+        bands: ranges to keep, nm: `((450, 900),)`.
+        drop: ranges to leave out, nm.
+        unlabelled: the label files' number for unlabelled pixels.
+        classes: names of the classes 1..C; those of the leaf scenes are known.
+        dark: path or pattern of the dark reference.
+        white: path or pattern of the white reference.
+        wavelengths: band centres in nm, or a text file of them, instead of the files' own.
+
+    Returns:
+        The scenes in the order given, folders and globs sorted by name, all on the band grid of the
+        first.
+
+    Raises:
+        InputError: nothing found, two scenes of one name, a scene that cannot be opened, or band
+            grids that do not agree.
+    """
+    paths = find_scenes(scenes, companions=(labels, mask, dark, white))
+    if scenes == "leaves" and classes is None:
+        from dgc_jax.data import leaves  # only here: simulating needs more libraries
+
+        classes = leaves.CLASSES
+    opened: list[Scene] = []
+    for path in paths:
+        cube = open_cube(
+            path,
+            mask=_companion(path, mask, "mask"),
+            dark=_companion(path, dark, "dark"),
+            white=_companion(path, white, "white"),
+            variable=variable,
+            axes=axes,
+            wavelengths=wavelengths,
+        )
+        first = opened[0].cube if opened else None
+        cube = _on_common_grid(cube, first, bands, drop)
+        named = None if classes is None else tuple(classes)
+        opened.append(Scene(cube, _companion(path, labels, "labels"), unlabelled, named))
+    return _with_common_names(opened)
+
+
+def find_scenes(scenes: str | Sequence[str], *, companions: Sequence[str | None] = ()) -> list[str]:
+    """Paths of the scenes that are meant, each once.
+
+    A folder or glob stands for the scenes in it: an ENVI header and its data file are one scene, a
+    zarr or n5 folder is one scene, and label maps, masks and references are none.
+
+    Args:
+        scenes: as in `open_scenes`.
+        companions: patterns and paths of files that are not scenes.
+
+    Raises:
+        InputError: nothing found, or two scenes of one name.
+    """
+    given = [scenes] if isinstance(scenes, str) else list(scenes)
+    if not given:
+        raise InputError("No scenes are given: expected paths, folders or globs.")
+    paths: list[str] = []
+    for item in given:
+        paths += _expand(item, [pattern for pattern in companions if pattern])
+    paths = list({os.path.realpath(p) if _is_local(p) else p: p for p in paths}.values())
+    by_name: dict[str, str] = {}
+    for path in paths:
+        other = by_name.setdefault(scene_name(path), path)
+        if other != path:
+            raise InputError(
+                f"{other} and {path} are both called {scene_name(path)!r}, and outputs are named "
+                "after their scenes: rename one, or name the scenes by a glob such as '*.hdr'."
+            )
+    return paths
+
+
+def _expand(item: str, companions: Sequence[str]) -> list[str]:
+    """The scenes that one path, folder, glob or the word `leaves` stands for."""
+    if item == "leaves":
+        from dgc_jax.data import leaves
+
+        item = leaves.ensure()
+    if not _is_local(item):
+        return [item]
+    item = os.path.expanduser(item)
+    if os.path.isdir(item) and not zarr.is_store(item):
+        found, where = glob.glob(os.path.join(glob.escape(item), "*")), f"The folder {item}"
+    elif glob.has_magic(item) and not os.path.exists(item):
+        found, where = glob.glob(item, recursive=True), f"The pattern {item}"
+    else:
+        return [item]
+    found = sorted(path.rstrip("/") for path in found)
+    scenes = []
+    for path in found:
+        data = os.path.splitext(path)[1].lower() in envi.DATA_SUFFIXES and os.path.isfile(path)
+        header = envi.find_header(path) if data else None
+        if any(_is_companion(file, companions) for file in (path, header) if file is not None):
+            continue
+        if os.path.isdir(path):
+            keep = zarr.is_store(path)
+        elif path.lower().endswith(_SCENE_SUFFIXES):
+            keep = True
+        else:  # ENVI data stand for themselves only if their header was not found too
+            keep = header is not None and header not in found
+        if keep:
+            scenes.append(path)
+    if not scenes:
+        raise InputError(
+            f"{where} holds no scene: expected ENVI (.hdr), MATLAB (.mat), HDF5 (.h5, .nc), "
+            f"NPY or zarr, found {len(found)} files of which none is one."
+        )
+    return scenes
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def _is_companion(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a file is a label map, mask or reference of some scene, not a scene."""
+    name = os.path.basename(path)
+    for pattern in patterns:
+        file = split_variable(pattern)[0]
+        if "{stem}" not in file:
+            places = (file, os.path.join(os.path.dirname(path), file))
+            pair = [*places, *filter(None, map(envi.find_header, places))]
+            if file == pattern and os.path.abspath(path) in map(os.path.abspath, pair):
+                return True  # but with `:variable` it may well be the scene's own file
+            continue
+        of_any = os.path.basename(file).replace("{stem}", "*")
+        of_itself = os.path.basename(file).replace("{stem}", glob.escape(scene_name(path)))
+        # `{stem}.*` matches scenes themselves, which are no companions for that.
+        if fnmatch.fnmatch(name, of_any) and not fnmatch.fnmatch(name, of_itself):
+            return True
+    return False
+
+
+def _companion(scene: str, pattern: str | None, what: str) -> str | None:
+    """The file that a pattern means for a scene.
+
+    Args:
+        scene: path of the scene.
+        pattern: with `{stem}`, relative to the scene's folder; or a path.
+        what: it is, for the message.
+
+    Returns:
+        The path, with `:variable` if the pattern had it, or None if a pattern finds nothing.
+
+    Raises:
+        InputError: a path that does not exist, or a pattern that finds several files.
+    """
+    if not pattern:
+        return None
+    file, variable = split_variable(pattern)
+    file, ending = os.path.expanduser(file), "" if variable is None else f":{variable}"
+    folder = os.path.dirname(scene) if _is_local(scene) else ""
+    if "{stem}" not in file:
+        for path in (file, os.path.join(folder, file)):
+            if os.path.exists(path):
+                return path + ending
+        raise InputError(
+            f"The {what} {pattern} does not exist: give the path of a file, or a pattern with "
+            "{stem} for the scene's name."
+        )
+    if not _is_local(scene):
+        return None  # a remote folder cannot be searched
+    name = file.replace("{stem}", glob.escape(scene_name(scene)))
+    found = sorted(glob.glob(os.path.join(glob.escape(folder), name)))
+    if glob.has_magic(file):  # may find other things, such as ENVI data beside their header
+        own = {os.path.realpath(path) for path in (scene, envi.find_header(scene) or scene)}
+        found = [path for path in found if path.lower().endswith(SUFFIXES)]
+        found = [path for path in found if variable or os.path.realpath(path) not in own]
+    if len(found) > 1:
+        raise InputError(
+            f"{scene} has more than one file for the {what} {pattern}: {', '.join(found)}; give a "
+            "pattern that fits one of them."
+        )
+    return found[0] + ending if found else None
+
+
+def _on_common_grid(
+    cube: Cube,
+    first: Cube | None,
+    bands: Sequence[Sequence[float]] | None,
+    drop: Sequence[Sequence[float]] | None,
+) -> Cube:
+    """A scene with the bands that are wanted, on the first scene's grid if there is one."""
+    chosen = cube if bands is None and drop is None else cube.with_bands(bands, drop)
+    if first is None:
+        return chosen
+    ours, theirs = chosen.wavelengths, first.wavelengths
+    if ours is None or theirs is None:
+        if chosen.shape[2] != first.shape[2]:
+            without = cube if ours is None else first
+            raise InputError(
+                f"{cube.path} has {chosen.shape[2]} bands and {first.path} has {first.shape[2]}, "
+                f"and {without.path} does not say its wavelengths: give scenes of one band grid."
+            )
+        return chosen
+    if len(ours) == len(theirs) and np.abs(ours - theirs).max() <= _SAME_BAND:
+        return chosen
+    resampled = cube.on_grid(theirs)  # from all its bands: a cut one need not reach the ends
+    _LOG.warning(
+        "%s (%d bands, %.1f-%.1f nm) is interpolated onto the band grid of %s (%d bands, "
+        "%.1f-%.1f nm).",
+        *(cube.path, len(ours), ours[0], ours[-1]),
+        *(first.path, len(theirs), theirs[0], theirs[-1]),
+    )
+    return resampled
+
+
+def _with_common_names(scenes: list[Scene]) -> list[Scene]:
+    """LabelMe files name their classes; all scenes must number the same names alike."""
+    paths = [scene.labels_path for scene in scenes if scene.labels_path is not None]
+    if not paths or scenes[0].classes is not None:
+        return scenes
+    if not all(path.lower().endswith(".json") for path in paths):
+        return scenes
+    names = set().union(*map(labelme_names, paths))
+    if scenes[0].unlabelled != 0:
+        names -= {OUTSIDE}
+    classes = (*(() if scenes[0].unlabelled == 0 else (OUTSIDE,)), *sorted(names))
+    return [dataclasses.replace(scene, classes=classes) for scene in scenes]
