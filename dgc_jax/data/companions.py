@@ -1,0 +1,140 @@
+"""What a user lays beside a scene: masks, lists of wavelengths, white and dark references."""
+
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import PIL.Image
+import tensorstore as ts
+
+from dgc_jax.data.formats import variables
+from dgc_jax.errors import InputError
+
+_BLOCK_BYTES = 64 * 2**20  # of a reference read at a time
+
+
+def read_wavelengths(
+    given: Sequence[float] | np.ndarray | str | os.PathLike[str], path: str, bands: int
+) -> np.ndarray:
+    """Wavelengths that the user gives.
+
+    Args:
+        given: numbers, or the path of a text file of numbers (`#` starts a comment), in nm or,
+            below 100, in micrometres.
+        path: of the scene, for the message.
+        bands: stored in the scene.
+
+    Returns:
+        `[band]` nm, float64.
+
+    Raises:
+        InputError: not one wavelength for each band.
+    """
+    source = "wavelengths="
+    if isinstance(given, str | os.PathLike):
+        source = os.fspath(given)
+        try:
+            with open(source, encoding="utf-8-sig") as file:
+                lines = [line.partition("#")[0] for line in file]
+            given = [float(word) for word in re.split(r"[\s,;]+", " ".join(lines)) if word]
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise InputError(
+                f"{source} cannot be read as a list of wavelengths ({reason}): expected a text "
+                "file of numbers."
+            ) from error
+    values = np.asarray(given, np.float64).ravel()
+    if values.size != bands:
+        raise InputError(
+            f"{source} has {values.size} wavelengths, but {path} has {bands} bands: give one "
+            "for each stored band."
+        )
+    wavelengths = variables.to_nanometres(values)
+    if wavelengths is None:
+        raise InputError(
+            f"{source} holds {values.min():g} to {values.max():g}, which are not wavelengths of "
+            "light: give nm or micrometres."
+        )
+    return wavelengths
+
+
+def read_mask(mask_path: str, path: str, size: tuple[int, int]) -> np.ndarray:
+    """A validity mask from a picture or a NPY array.
+
+    Args:
+        mask_path: of the mask; nonzero (in any colour) = usable.
+        path: of the scene, for the message.
+        size: rows and columns of the scene.
+
+    Returns:
+        Bool `[row, column]`.
+
+    Raises:
+        InputError: it cannot be read or has another size.
+    """
+    try:
+        if mask_path.lower().endswith(".npy"):
+            mask = np.load(mask_path, allow_pickle=False)
+        else:
+            with PIL.Image.open(mask_path) as picture:
+                colours = picture.convert("RGB") if "A" in picture.getbands() else picture
+                mask = np.asarray(colours)
+    except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"{mask_path} cannot be read as a mask ({reason}): expected a PNG picture or a NPY "
+            "array."
+        ) from error
+    if mask.ndim == 3:
+        mask = mask.any(axis=2)
+    if mask.shape != size:
+        raise InputError(
+            f"{mask_path} has shape {list(mask.shape)}, but {path} has {size[0]} rows and "
+            f"{size[1]} columns: give a mask of the same size."
+        )
+    return mask != 0
+
+
+def mean_line(
+    reference: str, store: ts.TensorStore, path: str, size: tuple[int, int]
+) -> np.ndarray:
+    """Mean over the lines of a reference, read some lines at a time.
+
+    Args:
+        reference: path of the reference, for the message.
+        store: the reference, `[row, column, band]`.
+        path: of the scene, for the message.
+        size: columns and bands of the scene.
+
+    Returns:
+        Float64 `[column, band]`, stored numbers.
+
+    Raises:
+        InputError: it has other columns or bands than the scene.
+    """
+    rows, columns, bands = store.shape
+    if (columns, bands) != size:
+        raise InputError(
+            f"{reference} has {columns} columns and {bands} bands, but {path} has {size[0]} and "
+            f"{size[1]}: give a reference of the same camera settings."
+        )
+    step = max(1, _BLOCK_BYTES // (columns * bands * store.dtype.numpy_dtype.itemsize))
+    total = np.zeros((columns, bands))
+    for start in range(0, rows, step):
+        lines = store[start : min(start + step, rows)].read().result()
+        total += lines.sum(axis=0, dtype=np.float64)
+    return total / rows
+
+
+def reflectance_per_count(white: np.ndarray, dark: np.ndarray) -> np.ndarray:
+    """`1 / (white - dark)` as float32, and 0 where white is not brighter than dark.
+
+    Args:
+        white: `[column, band]` stored numbers of reflectance 1.
+        dark: `[column, band]` stored numbers of no light.
+    """
+    alive = white > dark
+    gain = np.zeros(alive.shape, np.float32)
+    gain[alive] = 1 / (white - dark)[alive]
+    return gain

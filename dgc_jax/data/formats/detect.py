@@ -1,0 +1,60 @@
+"""Which format a scene's file is of, and what its scene is called."""
+
+import os
+import re
+from pathlib import PurePath
+
+from dgc_jax.data.formats import envi, npy, zarr
+from dgc_jax.data.formats.raw import Raw
+from dgc_jax.errors import InputError
+
+_HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc")
+_SUFFIXES = (".mat", *_HDF5_SUFFIXES, ".npy", ".zarr", ".zarr3", ".n5")
+
+
+def read(path: str, *, variable: str | None = None, axes: str | None = None) -> tuple[str, Raw]:
+    """Opens a file of any format.
+
+    Args:
+        path: file, folder or URL.
+        variable: which array of the file, if it holds several.
+        axes: order of its axes, if the file does not say.
+
+    Returns:
+        The format's name ("ENVI", "MATLAB", "HDF5", "NPY" or "zarr") and what the reader found.
+
+    Raises:
+        InputError: the file is missing, of no known format, or its reader refuses it.
+    """
+    from dgc_jax.data.formats import hdf5, matlab  # only here: h5py and scipy take time to import
+
+    if "://" in path or zarr.is_store(path):
+        return "zarr", zarr.read(path, variable=variable, axes=axes)
+    if not os.path.exists(path):
+        raise InputError(f"{path} does not exist: check the path.")
+    if os.path.isdir(path):
+        raise InputError(
+            f"{path} is a folder, but not of a zarr, zarr3 or n5 array: give one scene in it."
+        )
+    lower = path.lower()
+    if lower.endswith(".mat"):
+        return "MATLAB", matlab.read(path, variable=variable, axes=axes)
+    if lower.endswith(_HDF5_SUFFIXES):
+        return "HDF5", hdf5.read(path, variable=variable, axes=axes)
+    if lower.endswith(".npy"):
+        return "NPY", npy.read(path, variable=variable, axes=axes)
+    suffix = os.path.splitext(lower)[1]
+    if suffix == ".hdr" or suffix in envi.DATA_SUFFIXES or envi.find_header(path) is not None:
+        return "ENVI", envi.read(path, variable=variable, axes=axes)
+    raise InputError(
+        f"{path} is of no known format: expected ENVI (.hdr beside the data), "
+        f"{', '.join(_SUFFIXES)}, or a URL of zarr or n5; export it as "
+        "one of these."
+    )
+
+
+def scene_name(path: str) -> str:
+    """File name without folder and endings: `leaf_07` of `scenes/leaf_07.raw.hdr`."""
+    name = PurePath(path.rstrip("/")).name
+    endings = [re.escape(suffix) for suffix in (*_SUFFIXES, ".hdr", *envi.DATA_SUFFIXES) if suffix]
+    return re.sub(rf"(?i)(?<=.)({'|'.join(endings)})+$", "", name)

@@ -1,0 +1,37 @@
+"""NumPy `.npy` files, memory-mapped; pickled content is never loaded.
+
+The axes are `[row, column, band]` unless told otherwise.
+"""
+
+import numpy as np
+
+from dgc_jax.data.formats import lazy, variables
+from dgc_jax.data.formats.raw import Raw
+from dgc_jax.errors import InputError
+
+
+def read(path: str, *, variable: str | None = None, axes: str | None = None) -> Raw:
+    """Maps an array; nothing is read.
+
+    Args:
+        path: of the `.npy` file.
+        variable: must be None: the file holds one array without a name.
+        axes: order of the stored axes, such as `"brc"`; None is `"rcb"`.
+
+    Raises:
+        InputError: not a three-dimensional array of plain numbers, or cut short.
+    """
+    if variable is not None:
+        raise InputError(f"{path} holds one array without a name: leave variable={variable!r} out.")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"{path} cannot be opened as a NumPy array of plain numbers ({reason}): "
+            "save it with numpy.save as one array of a numeric type."
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} is an archive of several arrays: save the cube with numpy.save.")
+    order, _ = variables.order_axes(path, "the array", array.shape, axes or "rcb", ())
+    return Raw(lazy.array_store(array.transpose([order.index(axis) for axis in "rcb"])))
