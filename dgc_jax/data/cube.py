@@ -22,7 +22,8 @@ import numpy as np
 import tensorstore as ts
 
 from dgc_jax.data import companions
-from dgc_jax.data.formats import detect
+from dgc_jax.data.formats.detect import read as read_any
+from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.errors import InputError
 
 Path = str | os.PathLike[str]
@@ -97,16 +98,25 @@ class Cube:
         """Starts reading a window without waiting for it; arguments as for `read`."""
         return Pending(self, (row, column, height, width))
 
-    def read_stored(self, row: int, column: int, height: int, width: int) -> ts.Future:
-        """Starts reading stored numbers `[height, width, hull]`, of a window inside the image.
+    def read_stored(self, row: int, column: int, height: int, width: int) -> np.ndarray:
+        """Stored numbers `[height, width, kept band]` of a window inside the image.
 
-        The hull is the range of stored bands that covers the kept ones.
+        Raises:
+            InputError: the file has become unreadable there.
         """
+        return self._finish(self._start(row, column, height, width))
+
+    def _start(self, row: int, column: int, height: int, width: int) -> ts.Future:
+        """Starts reading the range of stored bands that covers the kept ones."""
         low, high = int(self.bands.min()), int(self.bands.max())
         return self.store[row : row + height, column : column + width, low : high + 1].read()
 
-    def keep_bands(self, stored: np.ndarray) -> np.ndarray:
-        """Kept bands of what `read_stored` gave, by ascending wavelength (a view if possible)."""
+    def _finish(self, future: ts.Future) -> np.ndarray:
+        """Waits for what was started, and picks the kept bands (as a view if possible)."""
+        try:
+            stored = future.result()
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
         index = self.bands - self.bands.min()
         if np.array_equal(index, np.arange(stored.shape[2])):
             return stored
@@ -230,7 +240,7 @@ class Pending:
         self._inside = slice(top - row, bottom - row), slice(left - column, right - column)
         self._future = None
         if bottom > top and right > left:
-            self._future = cube.read_stored(top, left, bottom - top, right - left)
+            self._future = cube._start(top, left, bottom - top, right - left)
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Waits for the window; returns what `Cube.read` returns."""
@@ -238,10 +248,7 @@ class Pending:
         if self._future is None:
             bands = self._cube.shape[2]
             return np.zeros((height, width, bands), np.float32), np.zeros((height, width), bool)
-        try:
-            stored = self._cube.keep_bands(self._future.result())
-        except (OSError, ValueError) as error:
-            raise _unreadable(self._cube.path, error) from error
+        stored = self._cube._finish(self._future)
         reflectance, valid = _to_reflectance(self._cube, stored, *self._origin)
         if valid.shape == self._size:
             return reflectance, valid
@@ -282,7 +289,7 @@ def open_cube(
         InputError: in one sentence, what is wrong with which file and what to do.
     """
     path = os.fspath(path)
-    format_name, raw = detect.read(path, variable=variable, axes=axes)
+    format_name, raw = read_any(path, variable=variable, axes=axes)
     rows, columns, stored_bands = raw.store.shape
     if raw.store.dtype.numpy_dtype.kind not in "iufb" or 0 in raw.store.shape:
         raise InputError(
@@ -303,7 +310,7 @@ def open_cube(
         bands = bands[np.argsort(centres[bands], kind="stable")]
         centres = centres[bands]
     cube = Cube(
-        name=detect.scene_name(path),
+        name=scene_name(path),
         path=path,
         format=format_name,
         shape=(rows, columns, len(bands)),
@@ -417,7 +424,7 @@ def _calibrated(cube: Cube, dark: Path | None, white: Path | None) -> Cube:
 
 def _reference_line(reference: str, cube: Cube) -> np.ndarray:
     """Mean line of a reference, `[column, kept band]`."""
-    _, raw = detect.read(reference)
+    _, raw = read_any(reference)
     size = cube.shape[1], cube.store.shape[2]
     try:
         return companions.mean_line(reference, raw.store, cube.path, size)[:, cube.bands]

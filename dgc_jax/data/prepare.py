@@ -9,12 +9,19 @@ attributes, which `open_cube` understands.
 Source: Zarr v3 specification, sharding codec (https://zarr-specs.readthedocs.io).
 """
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import rich.progress
 import tensorstore as ts
+
+from dgc_jax.data.cube import Cube
+from dgc_jax.data.formats import zarr
+from dgc_jax.errors import InputError
 
 _SHARD_BYTES = 64 * 2**20
 
@@ -77,3 +84,120 @@ def create_store(
             write_chunk=ts.ChunkLayout.Grid(shape=[chunk * down, chunk * across, bands]),
         ),
     ).result()
+
+
+def store_path(cube: Cube, out: str | os.PathLike[str]) -> str:
+    """Where `prepare` writes a scene."""
+    return os.path.join(os.fspath(out), f"{cube.name}.zarr")
+
+
+def prepare(
+    cube: Cube,
+    out: str | os.PathLike[str],
+    progress: rich.progress.Progress | None = None,
+) -> bool:
+    """Rewrites a scene as sharded zarr3, in constant memory (two shards).
+
+    Stored numbers keep their type and scale factor; with references or on another band grid they
+    become float32 reflectance. Bands that the cube leaves out are left out, and pixels that its
+    mask leaves out become zero in all bands, which is no data. A scene that is there already,
+    complete, is not written again; what an interrupted run left is.
+
+    Args:
+        cube: the scene.
+        out: folder to write `<name>.zarr` into; made if missing.
+        progress: gets one bar for the scene.
+
+    Returns:
+        Whether the scene was written, False if it was there.
+
+    Raises:
+        InputError: another scene of that name is there, the folder cannot be written, or the scene
+            cannot be read.
+    """
+    path = store_path(cube, out)
+    computed = cube.gain is not None or cube.taps is not None
+    dtype = np.dtype(np.float32) if computed else cube.store.dtype.numpy_dtype
+    if os.path.exists(path):
+        _check_same(path, cube, dtype)
+        return False
+    unfinished = f"{path}.part"
+    try:
+        os.makedirs(out, exist_ok=True)
+        store = create_store(
+            unfinished,
+            cube.shape,
+            dtype,
+            wavelengths=cube.wavelengths,
+            scale=cube.scale,
+            ignore_value=None if computed else cube.ignore_value,
+            geo=cube.geo,
+        )
+        _copy(cube, store, computed, progress)
+        os.rename(unfinished, path)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
+        raise InputError(
+            f"{path} cannot be written ({reason}): check the folder's permissions and free space."
+        ) from error
+    return True
+
+
+def _check_same(path: str, cube: Cube, dtype: np.dtype) -> None:
+    """Refuses to take another scene, or something else, for the finished output."""
+    there = zarr.read(path)
+    ours, theirs = cube.wavelengths, there.wavelengths
+    same_bands = ours is theirs is None
+    if ours is not None and theirs is not None:
+        same_bands = np.array_equal(ours, theirs)
+    same_numbers = there.store.dtype.numpy_dtype == dtype and there.scale == cube.scale
+    if there.store.shape != cube.shape or not same_bands or not same_numbers:
+        raise InputError(
+            f"{path} is there already, but its size, bands or numbers are not those of "
+            f"{cube.path}: remove it or choose another folder."
+        )
+
+
+def _copy(
+    cube: Cube, store: ts.TensorStore, computed: bool, progress: rich.progress.Progress | None
+) -> None:
+    """Streams a scene into its store, shard by shard: one is read while another is written."""
+    rows, columns, _ = cube.shape
+    task = None if progress is None else progress.add_task(cube.name, total=rows * columns)
+    read = _reflectance if computed else _stored
+    shard = store.chunk_layout.write_chunk.shape or (rows, columns)
+    windows = _windows(rows, columns, shard[0] or rows, shard[1] or columns)
+    writing: ts.WriteFutures | None = None
+    for (row, column, height, width), block in read(cube, windows):
+        if writing is not None:
+            writing.result()
+        writing = store[row : row + height, column : column + width].write(block)
+        if progress is not None and task is not None:
+            progress.advance(task, height * width)
+    if writing is not None:
+        writing.result()
+
+
+_Window = tuple[int, int, int, int]  # row, column, height, width
+
+
+def _windows(rows: int, columns: int, height: int, width: int) -> list[_Window]:
+    corners = itertools.product(range(0, rows, height), range(0, columns, width))
+    return [(r, c, min(height, rows - r), min(width, columns - c)) for r, c in corners]
+
+
+def _reflectance(cube: Cube, windows: list[_Window]) -> Iterator[tuple[_Window, np.ndarray]]:
+    for window in windows:
+        yield window, cube.read(*window)[0]  # zero, thus no data, where not valid
+
+
+def _stored(cube: Cube, windows: list[_Window]) -> Iterator[tuple[_Window, np.ndarray]]:
+    for window in windows:
+        row, column, height, width = window
+        block = cube.read_stored(*window)
+        if cube.mask is not None:
+            unusable = ~cube.mask[row : row + height, column : column + width]
+            block = np.where(unusable[:, :, None], block.dtype.type(0), block)
+        yield window, block
