@@ -273,3 +273,11 @@ def test_leaves_are_the_embedded_data_set(tmp_path, monkeypatch):
     assert scene.cube.name == "leaf_00"
     assert scene.read_labels().labels.max() == 4
     assert scene.read_labels().names == leaves.CLASSES
+
+
+def test_a_label_pattern_may_be_a_full_path(tmp_path):
+    (tmp_path / "scenes").mkdir()
+    path = write_envi(tmp_path / "scenes", "a")
+    write_labels(tmp_path, "a_labels.png", 3)
+    (scene,) = open_scenes(path, labels=f"{tmp_path}/{{stem}}_labels.*")
+    assert scene.read_labels().labels.max() == 3

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dgc_jax.data.cube import Cube, open_cube, scene_name
+from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.formats import envi, zarr
+from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.labels import (
     OUTSIDE,
     SUFFIXES,
@@ -26,7 +27,7 @@ from dgc_jax.data.labels import (
 from dgc_jax.errors import InputError
 
 _LOG = logging.getLogger("dgc_jax")
-_SCENE_SUFFIXES = (".hdr", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".npy", ".zarr", ".n5")
+_SCENE_SUFFIXES = (".hdr", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".npy")  # of files
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
 
 
