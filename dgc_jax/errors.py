@@ -1,9 +1,13 @@
-"""The one exception that means "the input is at fault, not the program"."""
+"""The two exceptions that are told to a person in one sentence, without a traceback."""
 
 
 class InputError(ValueError):
     """Bad input, told in one sentence for the person who gave it.
 
     The sentence names the file or field, what was expected, what was found and what to do.
-    `launch.py` and `dgc` print it without a traceback and exit with status 2.
+    `launch.py` and `dgc` print it and exit with status 2.
     """
+
+
+class DivergedError(ArithmeticError):
+    """Training met a loss that is not finite; `launch.py` prints why and exits with status 1."""

@@ -12,9 +12,7 @@ natural.
 
 References:
     Hubert & Arabie 1985, Comparing partitions (adjusted Rand index).
-    Meila 2007, Comparing clusterings: an information based distance (variation of information).
-    Vinh, Epps & Bailey 2010, Information theoretic measures for clusterings comparison (NMI with
-    the arithmetic mean of the entropies).
+    NMI and variation of information: `dgc_jax.model.information`.
 """
 
 import math
@@ -25,6 +23,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from dgc_jax.errors import InputError
+from dgc_jax.model.information import (
+    normalised_mutual_information,
+    variation_of_information,
+)
 
 _BLOCK = 1 << 22  # pixels counted at a time: the int64 copies stay below 100 MB
 
@@ -170,43 +172,6 @@ def kappa(mapped: np.ndarray) -> float:
     if total == 0 or chance == total**2:
         return math.nan
     return (total * int(right.sum()) - chance) / (total**2 - chance)
-
-
-def entropy(pixels: np.ndarray) -> float:
-    """Entropy in nats of the distribution that `pixels` (counts of any shape) gives."""
-    pixels = pixels[pixels > 0].astype(np.float64)
-    shares = pixels / pixels.sum()
-    return max(0.0, float(-(shares * np.log(shares)).sum()))
-
-
-def mutual_information(counts: np.ndarray) -> float:
-    """Mutual information in nats between classes and clusters; NaN without pixels."""
-    if not counts.any():
-        return math.nan
-    # From the joint's own ratios rather than as a difference of entropies, which would cancel.
-    joint = counts / counts.sum()
-    chance = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    met = joint > 0
-    return max(0.0, float((joint[met] * np.log(joint[met] / chance[met])).sum()))
-
-
-def normalised_mutual_information(counts: np.ndarray) -> float:
-    """Mutual information over the mean of the two entropies, 0..1; NaN without pixels.
-
-    1 when both maps are one single region, 0 when only one of them is.
-    """
-    if not counts.any():
-        return math.nan
-    mean_entropy = (entropy(counts.sum(1)) + entropy(counts.sum(0))) / 2
-    return min(1.0, mutual_information(counts) / mean_entropy) if mean_entropy > 0 else 1.0
-
-
-def variation_of_information(counts: np.ndarray) -> float:
-    """`H(class | cluster) + H(cluster | class)` in nats: 0 for equal maps; NaN without pixels."""
-    if not counts.any():
-        return math.nan
-    information = mutual_information(counts)
-    return max(0.0, entropy(counts.sum(1)) + entropy(counts.sum(0)) - 2 * information)
 
 
 def adjusted_rand_index(counts: np.ndarray) -> float:

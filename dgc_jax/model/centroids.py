@@ -11,6 +11,7 @@ Arthur & Vassilvitskii (2007), on the sphere: Hornik et al. (2012).
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -141,6 +142,40 @@ def move(
 
 
 # --- the tree
+
+
+class Merge(NamedTuple):
+    """How the trained clusters become the final ones.
+
+    Attributes:
+        lookup: `[K]` uint8 final id, from 1, of every trained cluster.
+        live: indices of the trained clusters that have pixels, the leaves of the tree.
+        tree: `[len(live) - 1, 4]` linkage matrix over them.
+    """
+
+    lookup: np.ndarray
+    live: np.ndarray
+    tree: np.ndarray
+
+
+def merge(spectra: np.ndarray, counts: np.ndarray, bank: np.ndarray, clusters: int) -> Merge:
+    """Merges the trained clusters along a tree and numbers the groups from dark to bright.
+
+    A cluster without pixels joins the group of the centroid nearest to its own, for the pixels
+    that it may meet in other scenes.
+
+    Args:
+        spectra: `[K, band]` mean reflectance of each trained cluster.
+        counts: `[K]` its pixels; some cluster must have any.
+        bank: `[K, embedding]` unit centroids.
+        clusters: number of final clusters; fewer are left if fewer have pixels.
+    """
+    live = np.flatnonzero(counts > 0)
+    tree = merge_tree(spectra[live], counts[live])
+    ids = order_by_brightness(cut_tree(tree, clusters), spectra[live], counts[live])
+    nearest_live = np.argmax(bank @ bank[live].T, axis=1)
+    nearest_live[live] = np.arange(len(live))
+    return Merge(ids[nearest_live], live, tree)
 
 
 def merge_tree(spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:

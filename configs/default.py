@@ -1,0 +1,126 @@
+"""Every field of a run, once, with its unit and where its value comes from.
+
+`configs/dgc2.py`, `dgc4.py` and `dgc16.py` say only what differs. Any field can be set on the
+command line: `python launch.py --config=configs/dgc4.py --config.data.scenes='cubes/*.hdr'`.
+
+"Paper" below is Deep Global Clustering as published; "measured" is section "Departures" of
+docs/method.md.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from dgc_jax.errors import InputError
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The defaults, without a number of final clusters: a variant has to set it."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0  # the one seed of data order, parameters, augmentation and starts
+
+    config.clusters = clusters = ml_collections.ConfigDict()
+    clusters.train = 32  # centroids that are trained; measured: room for a class of 2 %
+    clusters.final = config_dict.placeholder(int)  # clusters left after merging; at most train
+
+    config.model = model = ml_collections.ConfigDict()
+    model.embedding = 32  # length of a pixel's embedding; paper
+    model.features = (8, 16, 32)  # of the three spectral convolutions
+    model.strides = config_dict.placeholder(tuple)  # bands; None: so that one position is left
+    model.kernel = 9  # bands (after binning) under a spectral kernel; paper
+    model.iterations = 5  # mean shifts; paper
+    model.window = 5  # pixels, side of the mean-shift window; paper
+    model.bandwidth = 0.25  # start of the learned bandwidth, in units of the unit embedding
+    model.temperature = 0.05  # of the soft assignment
+
+    config.data = data = ml_collections.ConfigDict()
+    # "leaves" (simulated, embedded), or a path, a folder, a glob, or a tuple of them.
+    data.scenes = config_dict.FieldReference("leaves", field_type=object)
+    data.labels = "{stem}_labels.*"  # truth maps beside the scenes, for scores only; "" for none
+    data.unlabelled = 0  # value of unlabelled pixels in them
+    data.classes = config_dict.placeholder(tuple)  # class names, in the order of the values
+    data.background = config_dict.placeholder(tuple)  # label values that count as background
+    data.variable = config_dict.placeholder(str)  # which array of a file of several
+    data.axes = config_dict.placeholder(str)  # order of its axes, such as "brc"; see docs/data.md
+    data.wavelengths = config_dict.FieldReference(None, field_type=object)  # nm: file or tuple
+    data.bands = config_dict.placeholder(tuple)  # nm, ranges to keep: ((430, 950),)
+    data.drop = config_dict.placeholder(tuple)  # nm, ranges to leave out: ((1350, 1450),)
+    data.mask = config_dict.placeholder(str)  # pattern of validity masks: "{stem}_mask.png"
+    data.dark = config_dict.placeholder(str)  # dark reference cube, for raw counts
+    data.white = config_dict.placeholder(str)  # white reference cube, for raw counts
+    data.crop = 64  # pixels; paper
+    data.overlap = (0.2, 0.8)  # least and greatest shared part of a pair, per axis; paper
+    data.batch = 4  # scenes per step, two crops of each; paper
+    data.pairs_per_window = 1  # consecutive steps that share one larger window a scene
+    data.bin_width = 20.0  # nm, bands are averaged to bins; 0: none; measured
+    data.normalisation = "global"  # or band, snv, l2, log: dgc_jax/model/normalisation.py
+    data.sample = 48  # crops that fit the normalisation, the start and the merge tree
+    data.leaves = leaves = ml_collections.ConfigDict()  # the simulated scenes
+    leaves.scenes = 8
+    leaves.size = 192  # pixels, rows and columns
+    leaves.seed = 0
+    leaves.light = 1.0  # strength of the variation of light between scenes
+    leaves.lesion_share = 0.02  # of all pixels
+
+    config.augment = augment = ml_collections.ConfigDict()  # strengths; 0 switches off
+    augment.flip = 1.0  # share of the views that may be mirrored
+    augment.turn = 1.0  # share of the views that may be turned by quarters
+    augment.gain = 0.0  # standard deviation of the log brightness; 0: measured
+    augment.tilt = 0.0  # standard deviation of the log slope, first to last band
+    augment.noise = 0.0  # standard deviation, in units of the data set's
+    augment.band_dropout = 0.0  # share of bins set to zero
+    augment.band_shift = 0.0  # bins, greatest shift along the spectrum
+
+    config.loss = loss = ml_collections.ConfigDict()  # weights; each term is about 0..1
+    loss.compactness = 1.0
+    loss.orthogonality = 1.0
+    loss.consistency = 3.5
+    loss.balance = 3.5
+    loss.anchor = 5.0  # not in the paper; measured: clusters merge with time without it
+    loss.margin = 0.3  # cosine below which clusters do not repel each other
+
+    config.centroids = centroids = ml_collections.ConfigDict()
+    centroids.decay = 0.99  # of the moving average; paper
+    centroids.start = "kmeans++"  # or "random", as published; measured
+    centroids.pixels = 20_000  # embeddings that the start is found from
+    centroids.kick = 0.05  # noise given to a dead centroid, per dimension
+
+    config.optim = optim = ml_collections.ConfigDict()
+    optim.learning_rate = 3e-4  # peak; the paper has 1e-4 and more steps
+    optim.warmup = 20  # steps
+    optim.final = 0.02  # last learning rate, as a share of the peak
+    optim.weight_decay = 0.01  # paper
+    optim.clip = 1.0  # largest norm of the gradient
+
+    config.train = train = ml_collections.ConfigDict()
+    train.steps = 150
+    train.log_every = 10  # steps
+    train.checkpoint_every = 50  # steps
+    train.precision = "auto"  # float32, bfloat16, or auto: bfloat16 on a GPU, else float32
+
+    config.monitor = monitor = ml_collections.ConfigDict()
+    monitor.every = 10  # steps: an "epoch"
+    monitor.probes = 8  # crops predicted at every epoch
+    monitor.threshold = 0.98  # NMI between epochs above which the clusters count as settled
+    monitor.patience = 4  # settled epochs in a row that end the run; 0: never
+    return config
+
+
+def apply_variant(config: ml_collections.ConfigDict, variant: str) -> ml_collections.ConfigDict:
+    """Changes a configuration as `--config=FILE:VARIANT` asks.
+
+    Raises:
+        InputError: if there is no such variant.
+    """
+    if variant == "tiny":
+        config.data.leaves.update(scenes=3, size=80)
+        config.data.update(crop=32, batch=2, sample=8)
+        config.centroids.pixels = 4000
+        config.train.update(steps=20, checkpoint_every=10)
+        config.optim.warmup = 5
+        config.monitor.update(every=5, probes=3)
+    elif variant:
+        raise InputError(
+            f"--config: expected no variant or ':tiny' after the file name, found ':{variant}'; "
+            "leave it out or write ':tiny'."
+        )
+    return config

@@ -1,0 +1,268 @@
+"""A finished model at work: batches of crops, and whole scenes in tiles.
+
+The label of a pixel depends on pixels at most 4 away: two 3 x 3 convolutions reach 2, the
+mean-shift window reaches 2 more, and its samples stay fixed. A tile that is read with a halo of
+that width therefore gets exactly the labels that it would get as part of the whole image:
+
+        +---------------+
+        |  halo         |     read:    tile + 2 halo, invalid outside the image
+        |   +-------+   |     written: tile
+        |   | tile  |   |
+        |   +-------+   |
+        +---------------+
+
+Tiles start at multiples of the mean shift's block, so that even the order of its sums is that of
+the whole image. Memory does not grow with the scene; the next tile is read while this one is
+computed.
+"""
+
+import collections
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from dgc_jax.data.cube import Cube
+from dgc_jax.errors import InputError
+from dgc_jax.model import centroids, normalisation
+from dgc_jax.model.encoder import RADIUS
+from dgc_jax.model.mean_shift import block_size
+from dgc_jax.train import checkpoint, options
+from dgc_jax.train.state import Parameters, Recipe, embed
+
+_TILE = 256  # pixels, side of a tile
+_AHEAD = 2  # tiles read ahead
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Segmenter:
+    """A model that labels pixels 1..K, and 0 where there is no data.
+
+    Attributes:
+        recipe: the two modules and the temperature.
+        params: their parameters.
+        bank: `[K', embedding]` trained centroids.
+        normalisation: constants of the data set that it was trained on.
+        lookup: `[K']` uint8 final id, 1..K, of every trained centroid.
+        wavelengths: `[band]` nm of the bands that it takes, or None.
+        bands: number of bands that it takes.
+        names: name of each final cluster.
+        colours: `[K + 1, 3]` uint8, the colour of each id; row 0 is no data.
+        classes: names of the classes of the training labels, or None.
+        background: the classes that count as background, or None.
+    """
+
+    recipe: Recipe
+    params: Parameters
+    bank: jax.Array
+    normalisation: normalisation.Normalisation
+    lookup: jax.Array
+    wavelengths: np.ndarray | None
+    bands: int
+    names: tuple[str, ...]
+    colours: np.ndarray
+    classes: tuple[str, ...] | None
+    background: tuple[int, ...] | None
+
+    @property
+    def clusters(self) -> int:
+        """Number of final clusters K."""
+        return len(self.names)
+
+    def predict(self, batch: jax.typing.ArrayLike, valid: Any = None) -> jax.Array:
+        """Labels a batch of crops; compiled once for each shape.
+
+        Args:
+            batch: `[batch, row, column, band]` reflectance on the model's bands.
+            valid: `[batch, row, column]` bool; None: every pixel that is finite and not all zero.
+
+        Returns:
+            `[batch, row, column]` uint8, 1..K, and 0 where invalid.
+
+        Raises:
+            InputError: if the batch does not have the model's bands.
+        """
+        crops, valid = self._checked(batch, valid)
+        return _labels(
+            self.recipe, self.params, self.bank, self.normalisation, self.lookup, crops, valid
+        )
+
+    def probabilities(self, batch: jax.typing.ArrayLike, valid: Any = None) -> jax.Array:
+        """Soft assignment of a batch of crops to the final clusters; arguments as `predict`.
+
+        The probability of a final cluster is the sum over the trained centroids that make it up,
+        whereas its label is that of the nearest centroid.
+
+        Returns:
+            `[batch, row, column, K]` float32 that sums to 1, and 0 where invalid.
+        """
+        crops, valid = self._checked(batch, valid)
+        return _probabilities(
+            self.recipe,
+            self.params,
+            self.bank,
+            self.normalisation,
+            self.lookup,
+            crops,
+            valid,
+            clusters=self.clusters,
+        )
+
+    def segment(self, cube: Cube, tile: int | None = None) -> np.ndarray:
+        """Labels a whole scene, tile by tile, exactly as if it were one image.
+
+        Args:
+            cube: the scene; on another band grid it is interpolated.
+            tile: side of a tile in pixels; rounded up to a multiple of the mean shift's block.
+
+        Returns:
+            `[row, column]` uint8, 1..K, and 0 where there is no data.
+
+        Raises:
+            InputError: if the scene does not cover the model's bands.
+        """
+        cube = self.adapt(cube)
+        rows, columns, _ = cube.shape
+        window = self.recipe.mean_shift.window
+        block = block_size(window)
+        halo = _up(RADIUS + window // 2, block)
+        # Small scenes share a few shapes, so that a folder of them compiles once or twice.
+        tile = _up(tile or min(_TILE, _up(max(rows, columns), 64)), block)
+        out = np.zeros((rows, columns), np.uint8)
+        for row, column, labels in self._tiles(cube, tile, halo):
+            height, width = min(tile, rows - row), min(tile, columns - column)
+            inner = labels[halo : halo + height, halo : halo + width]
+            out[row : row + height, column : column + width] = inner
+        return out
+
+    def adapt(self, cube: Cube) -> Cube:
+        """The scene on the model's bands.
+
+        Raises:
+            InputError: if its bands do not cover the model's, or cannot be told.
+        """
+        if cube.wavelengths is not None and self.wavelengths is not None:
+            same = len(cube.wavelengths) == self.bands and np.allclose(
+                cube.wavelengths, self.wavelengths, rtol=0, atol=0.1
+            )
+            return cube if same else cube.on_grid(self.wavelengths)
+        if cube.shape[2] != self.bands:
+            raise InputError(
+                f"{cube.path}: expected the model's {self.bands} bands, found {cube.shape[2]} and "
+                "no wavelengths to match them by; give the wavelengths or the same bands."
+            )
+        return cube
+
+    def _tiles(self, cube: Cube, tile: int, halo: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Yields (row, column, labels with halo) while later tiles are read and computed."""
+        rows, columns, _ = cube.shape
+        side = tile + 2 * halo
+        corners = list(itertools.product(range(0, rows, tile), range(0, columns, tile)))
+        reads: collections.deque[Any] = collections.deque()
+        computed: collections.deque[tuple[int, int, jax.Array]] = collections.deque()
+        for number in range(len(corners) + _AHEAD + 1):
+            if number < len(corners):
+                row, column = corners[number]
+                reads.append((row, column, cube.request(row - halo, column - halo, side, side)))
+            if number >= _AHEAD and reads:
+                row, column, pending = reads.popleft()
+                crop, valid = pending.result()
+                if valid.any():
+                    computed.append((row, column, self.predict(crop[None], valid[None])))
+            if len(computed) > 1 or (computed and not reads):
+                row, column, labels = computed.popleft()
+                yield row, column, np.asarray(labels)[0]
+
+    def _checked(self, batch: jax.typing.ArrayLike, valid: Any) -> tuple[jax.Array, jax.Array]:
+        crops = jnp.asarray(batch, jnp.float32)
+        if crops.ndim != 4 or crops.shape[-1] != self.bands:
+            raise InputError(
+                f"predict: expected a batch [batch, row, column, {self.bands} bands], found an "
+                f"array of shape {crops.shape}; reshape it or interpolate it to the model's bands."
+            )
+        if valid is None:
+            return crops, jnp.all(jnp.isfinite(crops), axis=-1) & jnp.any(crops != 0, axis=-1)
+        return crops, jnp.asarray(valid, bool)
+
+
+def load(workdir: str) -> Segmenter:
+    """Loads the finished model of a run; its configuration file is not needed.
+
+    Args:
+        workdir: the folder of the run.
+
+    Raises:
+        InputError: if the folder holds no finished run.
+    """
+    arrays, about = checkpoint.load_model(workdir)
+    config = ml_collections.ConfigDict(about["config"])
+    constants = {name: jnp.asarray(value) for name, value in arrays["normalisation"].items()}
+    wavelengths = about["wavelengths"]
+    return Segmenter(
+        recipe=options.recipe(config),
+        params=jax.tree.map(jnp.asarray, arrays["params"]),
+        bank=jnp.asarray(arrays["centroids"]),
+        normalisation=normalisation.Normalisation(
+            **constants, kind=config.data.normalisation
+        ),
+        lookup=jnp.asarray(about["lookup"], jnp.uint8),
+        wavelengths=None if wavelengths is None else np.asarray(wavelengths, np.float64),
+        bands=about["bands"],
+        names=tuple(about["names"]),
+        colours=np.asarray(about["colours"], np.uint8),
+        classes=None if about["classes"] is None else tuple(about["classes"]),
+        background=None if about["background"] is None else tuple(about["background"]),
+    )
+
+
+def _up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _embed(
+    recipe: Recipe,
+    params: Parameters,
+    constants: normalisation.Normalisation,
+    crops: jax.Array,
+    valid: jax.Array,
+) -> jax.Array:
+    spectra = normalisation.to_bins(jnp.where(valid[..., None], crops, 0), constants)
+    return embed(recipe, params, normalisation.normalise(spectra, constants), valid)[1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _labels(
+    recipe: Recipe,
+    params: Parameters,
+    bank: jax.Array,
+    constants: normalisation.Normalisation,
+    lookup: jax.Array,
+    crops: jax.Array,
+    valid: jax.Array,
+) -> jax.Array:
+    z = _embed(recipe, params, constants, crops, valid)
+    return jnp.where(valid, lookup[centroids.nearest(z, bank)], 0)
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames="clusters")
+def _probabilities(
+    recipe: Recipe,
+    params: Parameters,
+    bank: jax.Array,
+    constants: normalisation.Normalisation,
+    lookup: jax.Array,
+    crops: jax.Array,
+    valid: jax.Array,
+    *,
+    clusters: int,
+) -> jax.Array:
+    z = _embed(recipe, params, constants, crops, valid)
+    q = jnp.exp(centroids.assign(z, bank, recipe.temperature))
+    member = jax.nn.one_hot(lookup - 1, clusters)  # [K', K]
+    return jnp.where(valid[..., None], q @ member, 0)

@@ -1,0 +1,164 @@
+"""A whole experiment: train, merge, segment every training scene, score, write it all down.
+
+A finished workdir holds, besides what training leaves there:
+
+    maps/<scene>.png, <scene>_overlay.png, <scene>.hdr + .img     label maps
+    spectra.csv, spectra.png, areas.csv                           what the clusters are
+    summary.json                                                  how it went, and the scores
+"""
+
+import json
+import os
+import warnings
+from typing import Any
+
+import ml_collections
+import numpy as np
+import rich.console
+import rich.progress
+
+from dgc_jax.apply import metrics
+from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.data.scenes import Scene
+from dgc_jax.errors import InputError
+from dgc_jax.model import centroids
+from dgc_jax.show import results
+from dgc_jax.show.files import replacing
+from dgc_jax.show.palette import colours
+from dgc_jax.show.tables import print_scores
+from dgc_jax.train import loop, options
+from dgc_jax.train.checkpoint import Model, save_model
+
+
+def run(
+    config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console | None = None
+) -> dict[str, Any]:
+    """Runs an experiment to its end, from wherever an earlier run of it stopped.
+
+    Args:
+        config: see `configs/default.py`.
+        workdir: folder of the run; made if missing.
+        console: where progress and results are shown.
+
+    Returns:
+        The content of `summary.json`.
+
+    Raises:
+        InputError: if the configuration, the scenes or the workdir cannot be used.
+        DivergedError: if a loss is not finite.
+    """
+    console = console or rich.console.Console()
+    summary_path = os.path.join(workdir, "summary.json")
+    options.check(config)
+    loop.claim(workdir, config)
+    if os.path.exists(summary_path):
+        with open(summary_path, encoding="utf-8") as file:
+            summary = json.load(file)
+        console.print(f"{workdir} is finished already ({summary['stopped_because']}).")
+        _point_at_results(workdir, console)
+        return summary
+
+    trained = loop.train(config, workdir, console)
+    save_model(workdir, merged(config, trained))
+    segmenter = load(workdir)
+    segmented = []
+    counts = None
+    for scene in rich.progress.track(trained.scenes, "segmenting", console=console):
+        done = results.segment_scene(segmenter, scene.cube, os.path.join(workdir, "maps"))
+        counts = _added(counts, scene, done.labels, segmenter)
+        segmented.append(done)
+    results.write_summaries(workdir, segmenter, segmented)
+
+    pixels = sum(scene.spectra.count for scene in segmented)
+    summary = {
+        "steps": int(trained.state.step),
+        "seconds": round(trained.seconds, 3),
+        "seed": config.seed,
+        "clusters": segmenter.clusters,
+        "active_clusters": int(np.count_nonzero(pixels)),
+        "trained_clusters": config.clusters.train,
+        "nmi_between_epochs": trained.metrics.get("monitor/nmi"),
+        "stopped_because": trained.why,
+        "scores": None if counts is None else scored(segmenter, counts),
+    }
+    with replacing(summary_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(summary, file, indent=1)
+    if summary["scores"]:
+        print_scores(summary["scores"], console)
+    console.print(f"Stopped because {trained.why}, after {summary['seconds']:.0f} s.")
+    _point_at_results(workdir, console)
+    return summary
+
+
+def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:
+    """The finished model: the trained clusters merged, numbered, named and coloured."""
+    state, cube = trained.state, trained.scenes[0].cube
+    bank = np.asarray(state.centroids)
+    merge = centroids.merge(trained.spectra, trained.counts, bank, config.clusters.final)
+    number = int(merge.lookup.max())
+    if number < config.clusters.final:
+        warnings.warn(
+            f"only {number} of the trained clusters have pixels, fewer than clusters.final = "
+            f"{config.clusters.final}; the model has {number} clusters.",
+            stacklevel=2,
+        )
+    constants = state.normalisation
+    classes = next((scene.classes for scene in trained.scenes if scene.classes), None)
+    return Model(
+        arrays={
+            "params": state.params,
+            "centroids": state.centroids,
+            "normalisation": {
+                name: getattr(constants, name) for name in ("bins", "scale", "mean", "deviation")
+            },
+        },
+        about={
+            "config": options.as_json(config),
+            "wavelengths": None if cube.wavelengths is None else cube.wavelengths.tolist(),
+            "bands": cube.shape[2],
+            "step": int(state.step),
+            "lookup": merge.lookup.tolist(),
+            "live": merge.live.tolist(),
+            "tree": merge.tree.tolist(),
+            "names": [f"cluster {k}" for k in range(1, number + 1)],
+            "colours": colours(number).tolist(),
+            "classes": classes,
+            "background": options.background(config),
+        },
+    )
+
+
+def _added(
+    counts: np.ndarray | None, scene: Scene, labels: np.ndarray, segmenter: Segmenter
+) -> np.ndarray | None:
+    """Adds a scene's confusion counts `[class, cluster]`; a scene without labels adds nothing."""
+    truth = scene.read_labels()
+    if truth is None:
+        return counts
+    named = len(truth.names or segmenter.classes or ())
+    classes = max(named, int(truth.labels.max()))
+    return added(counts, metrics.confusion(truth.labels, labels, classes, segmenter.clusters))
+
+
+def added(counts: np.ndarray | None, more: np.ndarray) -> np.ndarray:
+    """Adds two `[class, cluster]` tables, of which one may know fewer classes."""
+    if counts is None:
+        return more
+    total = np.zeros((max(len(counts), len(more)), more.shape[1]), np.int64)
+    total[: len(counts)] += counts
+    total[: len(more)] += more
+    return total
+
+
+def scored(segmenter: Segmenter, counts: np.ndarray) -> dict[str, Any]:
+    """The scores of `[class, cluster]` counts, under the class names that the model knows."""
+    names = list(segmenter.classes or ())[: len(counts)]
+    names += [f"class {k}" for k in range(len(names) + 1, len(counts) + 1)]
+    return metrics.scores(counts, names, segmenter.background)
+
+
+def _point_at_results(workdir: str, console: rich.console.Console) -> None:
+    maps = os.path.join(workdir, "maps")
+    console.print(f"Maps: {maps}/<scene>_overlay.png", soft_wrap=True)
+    console.print(f"Spectra: {os.path.join(workdir, 'spectra.png')}", soft_wrap=True)
+    console.print(f"Apply it: dgc segment {workdir} SCENES --out DIR", soft_wrap=True)

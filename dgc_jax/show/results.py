@@ -1,0 +1,108 @@
+"""A scene segmented and written out, and the tables and pictures that sum up several scenes."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dgc_jax.apply.segmenter import Segmenter
+from dgc_jax.apply.spectra import Spectra, combine, empty, measure
+from dgc_jax.data.cube import Cube
+from dgc_jax.show import maps, tables
+from dgc_jax.show.overlay import write_overlay
+
+FORMATS = ("envi", "png", "npy", "zarr")
+"""Formats of label maps; each scene's overlay is written with `png`."""
+
+_LINES = 64  # rows of a scene that are held at a time
+
+
+class Segmented(NamedTuple):
+    """One scene after segmentation.
+
+    Attributes:
+        labels: `[row, column]` uint8, 0 = no data, 1..K.
+        spectra: mean and spread of the reflectance of each cluster.
+        areas: one line a cluster.
+    """
+
+    labels: np.ndarray
+    spectra: Spectra
+    areas: list[tables.Area]
+
+
+def segment_scene(
+    segmenter: Segmenter, cube: Cube, folder: str, formats: Sequence[str] = ("envi", "png")
+) -> Segmented:
+    """Segments a scene and writes `<folder>/<scene>...` in the formats asked for.
+
+    Args:
+        segmenter: the model.
+        cube: the scene.
+        folder: where to write; made if missing.
+        formats: some of `FORMATS`.
+
+    Raises:
+        InputError: if the scene does not cover the model's bands, or a file cannot be written.
+    """
+    cube = segmenter.adapt(cube)
+    labels = segmenter.segment(cube)
+    areas = tables.areas(cube.name, labels, segmenter.names)
+    stem = os.path.join(folder, cube.name)
+    names, colours = segmenter.names, segmenter.colours
+    write: dict[str, Callable[[], None]] = {
+        "envi": lambda: maps.write_envi(
+            stem, labels, names, colours, cube.geo, f"dgc_jax clusters of {cube.name}"
+        ),
+        "png": lambda: _pictures(stem, cube, labels, segmenter),
+        "npy": lambda: maps.write_npy(f"{stem}.npy", labels),
+        "zarr": lambda: maps.write_zarr(f"{stem}.zarr", labels, names, colours),
+    }
+    for name in formats:
+        write[name]()
+    return Segmented(labels, scene_spectra(cube, labels, segmenter.clusters), areas)
+
+
+def finished(folder: str, name: str, formats: Sequence[str]) -> bool:
+    """Whether the maps of a scene are there already; what is written last counts."""
+    last = {"envi": ".hdr", "png": "_overlay.png", "npy": ".npy", "zarr": ".zarr"}
+    return all(os.path.exists(os.path.join(folder, name + last[f])) for f in formats)
+
+
+def scene_spectra(cube: Cube, labels: np.ndarray, clusters: int) -> Spectra:
+    """Spectra of the clusters of one scene, read by lines.
+
+    Args:
+        cube: the scene.
+        labels: `[row, column]` uint8, 0 = no data.
+        clusters: number of clusters K.
+    """
+    rows, columns, bands = cube.shape
+    spectra = empty(clusters, bands)
+    windows = [(row, min(_LINES, rows - row)) for row in range(0, rows, _LINES)]
+    ahead = [cube.request(row, 0, height, columns) for row, height in windows[:1]]
+    for number, (row, height) in enumerate(windows):
+        for later, tall in windows[number + 1 : number + 2]:
+            ahead.append(cube.request(later, 0, tall, columns))
+        reflectance, _ = ahead.pop(0).result()
+        spectra = combine(spectra, measure(reflectance, labels[row : row + height], clusters))
+    return spectra
+
+
+def write_summaries(folder: str, segmenter: Segmenter, scenes: Sequence[Segmented]) -> None:
+    """Writes `spectra.csv`, `spectra.png` and `areas.csv` of all scenes together."""
+    spectra = empty(segmenter.clusters, segmenter.bands)
+    for scene in scenes:
+        spectra = combine(spectra, scene.spectra)
+    here = lambda name: os.path.join(folder, name)  # noqa: E731
+    wavelengths, names = segmenter.wavelengths, segmenter.names
+    tables.write_spectra_csv(here("spectra.csv"), wavelengths, spectra, names)
+    tables.plot_spectra(here("spectra.png"), wavelengths, spectra, names, segmenter.colours)
+    tables.write_areas_csv(here("areas.csv"), [row for scene in scenes for row in scene.areas])
+
+
+def _pictures(stem: str, cube: Cube, labels: np.ndarray, segmenter: Segmenter) -> None:
+    colours, names = segmenter.colours, segmenter.names
+    maps.write_png(f"{stem}.png", labels, colours)
+    write_overlay(f"{stem}_overlay.png", maps.quicklook(cube), labels, colours, names)

@@ -1,0 +1,149 @@
+"""Checkpoints and the finished model on disk; the only module that knows Orbax.
+
+    workdir/checkpoints/<step>/     state, progress of the monitor: what a resumed run needs
+    workdir/checkpoints/model/      the finished model: what applying it needs, config included
+
+Orbax writes to a temporary folder and renames it, so that a killed run leaves whole checkpoints
+only.
+"""
+
+import json
+import logging
+import os
+import shutil
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+from dgc_jax.errors import InputError
+from dgc_jax.train.monitor import Progress
+from dgc_jax.train.state import TrainState
+
+_MODEL = "model"
+_KEPT = 2  # latest checkpoints; the best one is kept besides
+
+
+class Checkpoints:
+    """The checkpoints of one run: saved in the background, the latest two and the best kept."""
+
+    def __init__(self, workdir: str):
+        # Orbax reports every save on the root logger of absl; a run has its own progress.
+        logging.getLogger("absl").setLevel(logging.WARNING)
+        self._manager = ocp.CheckpointManager(
+            os.path.join(os.path.abspath(workdir), "checkpoints"),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=AnyPreservationPolicy(
+                    [
+                        LatestN(_KEPT),
+                        BestN(get_metric_fn=lambda metrics: metrics["soft_information"], n=1),
+                    ]
+                ),
+            ),
+        )
+
+    def save(self, state: TrainState, progress: Progress, *, soft_information: float) -> None:
+        """Saves after the current step; `soft_information` ranks the checkpoints."""
+        self._manager.save(
+            int(state.step),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(_arrays(state)),
+                progress=ocp.args.StandardSave(
+                    {"labels": progress.labels, "settled": np.int32(progress.settled)}
+                ),
+            ),
+            metrics={"soft_information": soft_information},
+        )
+
+    def latest(self) -> int | None:
+        """Number of the latest whole checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def restore(self, state: TrainState, progress: Progress) -> tuple[TrainState, Progress]:
+        """The latest checkpoint, in the shapes and shardings of the given state."""
+        step = self._manager.latest_step()
+        wanted = {"labels": progress.labels, "settled": np.int32(0)}
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(jax.tree.map(_shape, _arrays(state))),
+                progress=ocp.args.StandardRestore(wanted),
+            ),
+        )
+        seen = restored["progress"]
+        return (
+            state.replace(**restored["state"]),
+            Progress(np.asarray(seen["labels"]), int(seen["settled"])),
+        )
+
+    def close(self) -> None:
+        """Waits for saves under way."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def _arrays(state: TrainState) -> dict[str, Any]:
+    """Everything of the state that changes or was drawn, by name."""
+    names = ("step", "params", "opt_state", "centroids", "key", "anchor", "normalisation")
+    return {name: getattr(state, name) for name in names}
+
+
+def _shape(leaf: Any) -> Any:
+    return ocp.utils.to_shape_dtype_struct(leaf)
+
+
+class Model(NamedTuple):
+    """A finished model.
+
+    Attributes:
+        arrays: `params`, `centroids` `[K', embedding]`, and `bins`, `scale`, `mean`, `deviation`
+            of the normalisation.
+        about: JSON values: `config`, `wavelengths`, `bands`, `step`, `lookup` (the id of each
+            trained centroid), `tree`, `names`, `colours`, `classes`, `background`.
+    """
+
+    arrays: dict[str, Any]
+    about: dict[str, Any]
+
+
+def save_model(workdir: str, model: Model) -> None:
+    """Writes the finished model, in place of an earlier one."""
+    folder = os.path.join(os.path.abspath(workdir), "checkpoints", _MODEL)
+    temporary = f"{folder}.unfinished"
+    shutil.rmtree(temporary, ignore_errors=True)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(os.path.join(temporary, "arrays"), model.arrays)
+    with open(os.path.join(temporary, "about.json"), "w", encoding="utf-8") as file:
+        json.dump(model.about, file, indent=1)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(temporary, folder)
+
+
+def load_model(workdir: str) -> Model:
+    """Reads the finished model of a run.
+
+    Raises:
+        InputError: if the folder holds no finished run.
+    """
+    folder = os.path.join(os.path.abspath(workdir), "checkpoints", _MODEL)
+    if not os.path.isfile(os.path.join(folder, "about.json")):
+        started = os.path.isfile(os.path.join(workdir, "config.json"))
+        found = "a run that has not finished" if started else "none"
+        todo = (
+            "repeat its command to complete it"
+            if started
+            else "name the workdir that launch.py printed"
+        )
+        raise InputError(f"{workdir}: expected the workdir of a finished run, found {found}; {todo}.")
+    with open(os.path.join(folder, "about.json"), encoding="utf-8") as file:
+        about = json.load(file)
+    with ocp.StandardCheckpointer() as checkpointer:
+        # As NumPy: a model trained on one kind of device loads on any other.
+        target = jax.tree.map(
+            lambda leaf: np.zeros(leaf.shape, leaf.dtype),
+            checkpointer.metadata(os.path.join(folder, "arrays")).item_metadata.tree,
+        )
+        arrays = checkpointer.restore(os.path.join(folder, "arrays"), target)
+    return Model(arrays, about)

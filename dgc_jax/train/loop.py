@@ -1,0 +1,370 @@
+"""The training loop: reads crops, takes steps, watches, logs, saves, stops.
+
+    workdir/config.json      what was asked for; a workdir belongs to one configuration
+    workdir/metrics.jsonl    one object a line, `step` counting the steps taken
+    workdir/tensorboard/     the same numbers
+    workdir/checkpoints/     see `dgc_jax.train.checkpoint`
+
+A step is dispatched before the metrics of the one before it are read, so that the device never
+waits for the host. A run that was killed starts again from its latest checkpoint, and ends with
+the same bits as one that was not (on a CPU).
+"""
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+import rich.console
+import rich.progress
+import tensorboardX
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dgc_jax.data.crops import Batch, Plan, read_batches
+from dgc_jax.data.scenes import Scene
+from dgc_jax.errors import DivergedError, InputError
+from dgc_jax.train import monitor, options
+from dgc_jax.train.checkpoint import Checkpoints
+from dgc_jax.train.state import TrainState, create_state
+from dgc_jax.train.step import data_mesh, jitted_step
+
+# Sample crops are those of steps that no run reaches.
+_SAMPLE_STEPS = 2**40
+
+
+class Trained(NamedTuple):
+    """What training leaves behind.
+
+    Attributes:
+        state: the last state.
+        scenes: the data set.
+        spectra: `[K, bin]` mean binned reflectance of each cluster over the sample crops.
+        counts: `[K]` pixels of each cluster there.
+        why: why training stopped, in words.
+        metrics: the last numbers that were logged.
+        seconds: wall time of this process's training.
+    """
+
+    state: TrainState
+    scenes: list[Scene]
+    spectra: np.ndarray
+    counts: np.ndarray
+    why: str
+    metrics: dict[str, float]
+    seconds: float
+
+
+def train(
+    config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console | None = None
+) -> Trained:
+    """Trains a model, or completes a training that was interrupted.
+
+    Args:
+        config: see `configs/default.py`.
+        workdir: folder of the run; made if missing.
+        console: where progress is shown.
+
+    Raises:
+        InputError: if the configuration, the scenes or the workdir cannot be used.
+        DivergedError: if a loss is not finite; checkpoints already saved stand.
+    """
+    console = console or rich.console.Console()
+    options.check(config)
+    claim(workdir, config)
+    scenes = options.scenes(config)
+    console.print(f"{len(scenes)} scenes: {_named(scenes)}")
+    crops, valid = sample_crops(config, scenes)
+    with _clock() as clock:
+        state = create_state(
+            jax.random.key(config.seed),
+            options.recipe(config),
+            crops,
+            valid,
+            clusters=config.clusters.train,
+            wavelengths=scenes[0].cube.wavelengths,
+            bin_width=config.data.bin_width,
+            kind=config.data.normalisation,
+            start=config.centroids.start,
+            pixels=config.centroids.pixels,
+        )
+        probes = crops[: config.monitor.probes], valid[: config.monitor.probes]
+        state, why, metrics = _steps(config, workdir, scenes, state, probes, console)
+        spectra, counts = monitor.cluster_spectra(state, crops, valid)
+    return Trained(state, scenes, spectra, counts, why, metrics, clock())
+
+
+def _steps(
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    scenes: list[Scene],
+    state: TrainState,
+    probes: tuple[np.ndarray, np.ndarray],
+    console: rich.console.Console,
+) -> tuple[TrainState, str, dict[str, float]]:
+    """Takes the steps that are left; returns the state, why it stopped, the last numbers."""
+    mesh = data_mesh(config.data.batch)
+    whole, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
+    take_step = jitted_step(mesh)
+    state = jax.device_put(state, whole)
+    progress = monitor.begin(probes[1])
+    checkpoints = Checkpoints(workdir)
+    first = 0
+    if checkpoints.latest() is not None:
+        state, progress = checkpoints.restore(state, progress)
+        first = int(state.step)
+        console.print(f"resuming after step {first}")
+    log = _Log(workdir, first)
+    steps, metrics = config.train.steps, log.last
+    patience = config.monitor.patience
+
+    def observe(step: int, numbers: dict[str, float]) -> dict[str, float]:
+        nonlocal progress
+        progress, seen = monitor.observe(
+            state, *probes, progress, threshold=config.monitor.threshold
+        )
+        return log.write(step, numbers | seen)
+
+    try:
+        if first == 0:
+            metrics = observe(0, {})
+        batches = read_batches(
+            [scene.cube for scene in scenes],
+            seed=config.seed,
+            first_step=first,
+            last_step=steps,
+            crop=config.data.crop,
+            overlap=tuple(config.data.overlap),
+            batch=config.data.batch,
+            pairs_per_window=config.data.pairs_per_window,
+        )
+        pending: tuple[int, Plan, dict[str, Any]] | None = None
+        with _bar(console, steps) as advance:
+            advance(first, metrics)
+            for step in range(first + 1, steps + 1):
+                if patience and progress.settled >= patience:
+                    break
+                with _clock() as wait:
+                    plan, batch = next(batches)
+                waited = wait()
+                with _clock() as spent:
+                    state, numbers = take_step(state, Batch(*jax.device_put(tuple(batch), split)))
+                    _finite(pending, scenes)
+                    pending = step, plan, numbers
+                    last = step == steps
+                    seen = last or step % config.monitor.every == 0
+                    saved = last or step % config.train.checkpoint_every == 0
+                    if seen or saved or step % config.train.log_every == 0:
+                        host = _finite(pending, scenes)
+                        pending = None
+                if seen or saved or step % config.train.log_every == 0:
+                    host |= {"data_wait": waited / (waited + spent()), "seconds": log.seconds()}
+                    metrics = observe(step, host) if seen else log.write(step, host)
+                if saved or (patience and progress.settled >= patience):
+                    checkpoints.save(
+                        state,
+                        progress,
+                        soft_information=log.latest("monitor/soft_information"),
+                    )
+                advance(step, metrics)
+            _finite(pending, scenes)
+        done = int(state.step)
+    finally:
+        checkpoints.close()
+        log.close()
+    if done < steps:
+        why = f"the clusters had settled: {patience} epochs in a row with an NMI of at least "
+        why += f"{config.monitor.threshold:g}"
+    else:
+        why = f"all {steps} steps were taken"
+    return state, why, metrics
+
+
+def sample_crops(
+    config: ml_collections.ConfigDict, scenes: list[Scene]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Un-augmented crops from all over the data set, evenly over its scenes.
+
+    Returns:
+        `[crop, row, column, band]` reflectance and `[crop, row, column]` validity, of
+        `config.data.sample` crops.
+    """
+    number, batch = config.data.sample, config.data.batch
+    crops, valid = [], []
+    for _, read in read_batches(
+        [scene.cube for scene in scenes],
+        seed=config.seed,
+        first_step=_SAMPLE_STEPS,
+        last_step=_SAMPLE_STEPS + -(-number // batch),
+        crop=config.data.crop,
+        overlap=tuple(config.data.overlap),
+        batch=batch,
+    ):
+        crops.append(read.crops[:, 0])
+        valid.append(read.valid[:, 0])
+    return np.concatenate(crops)[:number], np.concatenate(valid)[:number]
+
+
+def claim(workdir: str, config: ml_collections.ConfigDict) -> None:
+    """Makes the workdir this configuration's own, or finds that it is.
+
+    Raises:
+        InputError: if the folder cannot be written or belongs to another configuration.
+    """
+    path = os.path.join(workdir, "config.json")
+    mine = options.as_json(config)
+    try:
+        os.makedirs(workdir, exist_ok=True)
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                other = json.load(file)
+        else:
+            other = mine
+            with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+                json.dump(mine, file, indent=1)
+            os.rename(f"{path}.tmp", path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--workdir={workdir}: expected a folder that can be written, found "
+            f"{getattr(error, 'strerror', None) or error}; name another one."
+        ) from error
+    ours, theirs = options.flat(mine), options.flat(other)
+    names = sorted(n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n))
+    if names:
+        differ = ", ".join(f"{n} ({theirs.get(n)!r} there, {ours.get(n)!r} here)" for n in names)
+        raise InputError(
+            f"--workdir={workdir}: expected a new folder or one of this configuration, found a "
+            f"run that differs in {differ}; name another workdir or delete that one."
+        )
+
+
+def _finite(
+    pending: tuple[int, Plan, dict[str, Any]] | None, scenes: list[Scene]
+) -> dict[str, float]:
+    """Waits for a step's metrics, as scalars; raises where its loss is not finite."""
+    if pending is None:
+        return {}
+    step, plan, numbers = pending
+    host = {name: float(value) for name, value in numbers.items() if name != "usage"}
+    if not math.isfinite(host["loss"]):
+        terms = ", ".join(f"{n} = {v:g}" for n, v in host.items() if n.startswith("loss"))
+        names = ", ".join(sorted({scenes[i].cube.name for i in plan.scene}))
+        raise DivergedError(
+            f"The loss of step {step} is not finite ({terms}) on the scenes {names}; check them "
+            "with `dgc inspect`, or lower optim.learning_rate. The last checkpoint stands."
+        )
+    return host
+
+
+def _named(scenes: list[Scene], most: int = 4) -> str:
+    names = ", ".join(scene.cube.name for scene in scenes[:most])
+    return names if len(scenes) <= most else f"{names}, ..."
+
+
+@contextlib.contextmanager
+def _clock() -> Iterator[Any]:
+    """Yields a function that gives the seconds of the block, once it has ended (or so far)."""
+    start, end = time.perf_counter(), None
+
+    def seconds() -> float:
+        return (end or time.perf_counter()) - start
+
+    yield seconds
+    end = time.perf_counter()
+
+
+@contextlib.contextmanager
+def _bar(console: rich.console.Console, steps: int) -> Iterator[Any]:
+    """Yields `advance(step, metrics)`: a bar on a terminal, plain lines elsewhere."""
+    if not console.is_terminal:
+        shown = -1
+
+        def line(step: int, metrics: dict[str, float]) -> None:
+            nonlocal shown
+            if metrics and metrics["step"] == step > shown:
+                shown = step
+                console.print(f"step {step}/{steps}  {_summary(metrics)}", highlight=False)
+
+        yield line
+        return
+    columns = (
+        rich.progress.TextColumn("training"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeRemainingColumn(),
+        rich.progress.TextColumn("{task.fields[summary]}"),
+    )
+    with rich.progress.Progress(*columns, console=console) as progress:
+        task = progress.add_task("training", total=steps, summary="")
+
+        def bar(step: int, metrics: dict[str, float]) -> None:
+            progress.update(task, completed=step, summary=_summary(metrics))
+
+        yield bar
+
+
+def _summary(metrics: dict[str, float]) -> str:
+    shown = {
+        "loss": "loss",
+        "monitor/nmi": "NMI between epochs",
+        "monitor/active_clusters": "active clusters",
+    }
+    return "  ".join(f"{text} {metrics[n]:.4g}" for n, text in shown.items() if n in metrics)
+
+
+class _Log:
+    """`metrics.jsonl` and TensorBoard; a resumed run drops what its checkpoint has not seen."""
+
+    def __init__(self, workdir: str, first: int):
+        path = os.path.join(workdir, "metrics.jsonl")
+        kept: list[dict[str, float]] = []
+        if first and os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                kept = [entry for entry in map(_parsed, file) if entry and entry["step"] <= first]
+        with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(entry) + "\n" for entry in kept)
+        os.replace(f"{path}.tmp", path)
+        self._seen = {name: value for entry in kept for name, value in entry.items()}
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
+        self._board = tensorboardX.SummaryWriter(
+            os.path.join(workdir, "tensorboard"), purge_step=first + 1 if first else None
+        )
+        self._before = self._seen.get("seconds", 0.0)
+        self._start = time.perf_counter()
+        self.last = kept[-1] if kept else {}
+
+    def seconds(self) -> float:
+        """Seconds of training so far, those before an interruption included."""
+        return self._before + time.perf_counter() - self._start
+
+    def latest(self, name: str) -> float:
+        """The number last written under that name."""
+        return self._seen[name]
+
+    def write(self, step: int, numbers: dict[str, float]) -> dict[str, float]:
+        """Writes the numbers of one step, and returns them with the step."""
+        entry = {"step": step} | numbers
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        for name, value in numbers.items():
+            self._board.add_scalar(name, value, step)
+        self._seen |= entry
+        self.last = entry
+        return entry
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()
+
+
+def _parsed(line: str) -> dict[str, float] | None:
+    """One line of `metrics.jsonl`; None if a kill cut it short."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

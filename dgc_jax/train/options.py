@@ -1,0 +1,155 @@
+"""From a configuration to the typed constants that the rest of the package takes.
+
+`ConfigDict` stops here: what a run does is decided, checked and typed before anything is read.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import ml_collections
+
+from dgc_jax.data.augment import Augment
+from dgc_jax.data.leaves import BACKGROUND, CLASSES, Leaves, ensure
+from dgc_jax.data.scenes import Scene, open_scenes
+from dgc_jax.errors import InputError
+from dgc_jax.model.encoder import Encoder
+from dgc_jax.model.losses import Weights
+from dgc_jax.model.mean_shift import UnrolledMeanShift
+from dgc_jax.model.normalisation import KINDS
+from dgc_jax.train.state import Optimizer, Recipe
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses values that no run can be made of.
+
+    Raises:
+        InputError: naming the first such field, what was expected and what was found.
+    """
+    if config.clusters.final is None:
+        raise InputError(
+            "clusters.final: expected the number of clusters to end with, found none; "
+            "set --config.clusters.final or use configs/dgc4.py."
+        )
+    for field, low, high in (
+        ("clusters.train", 1, 255),
+        ("clusters.final", 1, config.clusters.train),
+        ("data.batch", 1, 4096),
+        ("data.crop", 8, 4096),
+        ("data.sample", 1, 100_000),
+        ("data.pairs_per_window", 1, 1_000_000),
+        ("model.iterations", 0, 1000),
+        ("model.window", 1, 99),
+        ("train.steps", 0, 10**9),
+        ("train.log_every", 1, 10**9),
+        ("train.checkpoint_every", 1, 10**9),
+        ("monitor.every", 1, 10**9),
+        ("monitor.probes", 1, config.data.sample),
+        ("monitor.patience", 0, 10**9),
+    ):
+        section, name = field.split(".")
+        value = config[section][name]
+        if not low <= value <= high:
+            raise InputError(f"{field}: expected a number from {low} to {high}, found {value}.")
+    for field, choices in (("data.normalisation", KINDS), ("train.precision", PRECISIONS)):
+        section, name = field.split(".")
+        if config[section][name] not in choices:
+            raise InputError(
+                f"{field}: expected one of {', '.join(choices)}, found {config[section][name]!r}."
+            )
+    if config.model.window % 2 == 0:
+        raise InputError(
+            f"model.window: expected an odd number of pixels, found {config.model.window}; "
+            "a window has its pixel in the middle."
+        )
+
+
+def recipe(config: ml_collections.ConfigDict) -> Recipe:
+    """The constants of training; `auto` precision is bfloat16 on a GPU, else float32."""
+    precision = config.train.precision
+    if precision == "auto":
+        precision = "bfloat16" if jax.default_backend() == "gpu" else "float32"
+    model, loss, optim = config.model, config.loss, config.optim
+    return Recipe(
+        encoder=Encoder(
+            embedding=model.embedding,
+            features=tuple(model.features),
+            kernel=model.kernel,
+            strides=tuple(model.strides) if model.strides else None,
+            precision=precision,
+        ),
+        mean_shift=UnrolledMeanShift(
+            iterations=model.iterations,
+            window=model.window,
+            bandwidth=model.bandwidth,
+            precision=precision,
+        ),
+        augment=Augment(**config.augment),
+        weights=Weights(
+            compactness=loss.compactness,
+            orthogonality=loss.orthogonality,
+            consistency=loss.consistency,
+            balance=loss.balance,
+            anchor=loss.anchor,
+        ),
+        optimizer=Optimizer(
+            learning_rate=optim.learning_rate,
+            warmup=optim.warmup,
+            steps=config.train.steps,
+            final=optim.final,
+            weight_decay=optim.weight_decay,
+            clip=optim.clip,
+        ),
+        temperature=model.temperature,
+        margin=loss.margin,
+        decay=config.centroids.decay,
+        kick=config.centroids.kick,
+    )
+
+
+def scenes(config: ml_collections.ConfigDict) -> list[Scene]:
+    """Opens the scenes of `config.data`; the simulated ones are written when they are missing."""
+    data = config.data
+    where, classes = data.scenes, data.classes
+    if where == "leaves":
+        where, classes = ensure(Leaves(**data.leaves)), classes or CLASSES
+    return open_scenes(
+        where,
+        labels=data.labels or None,
+        mask=data.mask,
+        variable=data.variable,
+        axes=data.axes,
+        bands=data.bands,
+        drop=data.drop,
+        unlabelled=data.unlabelled,
+        classes=classes,
+        dark=data.dark,
+        white=data.white,
+        wavelengths=data.wavelengths,
+    )
+
+
+def background(config: ml_collections.ConfigDict) -> tuple[int, ...] | None:
+    """Label values that count as background, if the data set defines them."""
+    if config.data.background is None and config.data.scenes == "leaves":
+        return BACKGROUND
+    return tuple(config.data.background) if config.data.background else None
+
+
+def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The configuration as plain JSON values (tuples become lists)."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"train.steps": 150, ...}`: one entry for each field."""
+    fields: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            fields |= flat(value, f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = value
+    return fields
