@@ -20,7 +20,6 @@ import rich.progress
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.scenes import Scene
-from dgc_jax.errors import InputError
 from dgc_jax.model import centroids
 from dgc_jax.show import results
 from dgc_jax.show.files import replacing

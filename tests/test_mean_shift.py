@@ -49,9 +49,7 @@ def test_equals_the_direct_sum_with_borders_and_holes(iterations, window, unit):
 def test_what_lies_under_an_invalid_pixel_changes_nothing():
     samples, valid = image()
     poisoned = np.where(valid[..., None], samples, np.nan)
-    np.testing.assert_array_equal(
-        mean_shift(samples, valid, 0.7), mean_shift(poisoned, valid, 0.7)
-    )
+    np.testing.assert_array_equal(mean_shift(samples, valid, 0.7), mean_shift(poisoned, valid, 0.7))
 
 
 def test_a_lone_valid_pixel_stays_where_it_is():
@@ -109,9 +107,7 @@ def test_the_detached_gradient_is_that_of_the_last_shift_from_a_fixed_query():
             total += (weights @ near / weights.sum()) @ probe[b, r, c]
         return total
 
-    slope = (
-        last_shift(samples + 1e-5 * direction) - last_shift(samples - 1e-5 * direction)
-    ) / 2e-5
+    slope = (last_shift(samples + 1e-5 * direction) - last_shift(samples - 1e-5 * direction)) / 2e-5
     np.testing.assert_allclose(np.sum(np.asarray(gradient) * direction), slope, rtol=1e-3)
 
 
@@ -122,7 +118,5 @@ def test_the_module_learns_its_bandwidth_from_where_it_is_told():
     np.testing.assert_allclose(
         module.apply(variables, samples, valid), mean_shift(samples, valid, 0.4), atol=1e-6
     )
-    gradient = jax.grad(
-        lambda v: jnp.sum(module.apply(v, samples, valid)[..., 0] ** 2)
-    )(variables)
+    gradient = jax.grad(lambda v: jnp.sum(module.apply(v, samples, valid)[..., 0] ** 2))(variables)
     assert abs(float(gradient["params"]["bandwidth"])) > 0

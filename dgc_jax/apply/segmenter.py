@@ -208,9 +208,7 @@ def load(workdir: str) -> Segmenter:
         recipe=options.recipe(config),
         params=jax.tree.map(jnp.asarray, arrays["params"]),
         bank=jnp.asarray(arrays["centroids"]),
-        normalisation=normalisation.Normalisation(
-            **constants, kind=config.data.normalisation
-        ),
+        normalisation=normalisation.Normalisation(**constants, kind=config.data.normalisation),
         lookup=jnp.asarray(about["lookup"], jnp.uint8),
         wavelengths=None if wavelengths is None else np.asarray(wavelengths, np.float64),
         bands=about["bands"],

@@ -226,9 +226,7 @@ def cut_tree(tree: np.ndarray, clusters: int) -> np.ndarray:
     return groups
 
 
-def order_by_brightness(
-    groups: np.ndarray, spectra: np.ndarray, counts: np.ndarray
-) -> np.ndarray:
+def order_by_brightness(groups: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Renumbers groups 1..K from dark to bright by the mean reflectance of their pixels.
 
     Args:

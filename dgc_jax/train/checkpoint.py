@@ -136,7 +136,9 @@ def load_model(workdir: str) -> Model:
             if started
             else "name the workdir that launch.py printed"
         )
-        raise InputError(f"{workdir}: expected the workdir of a finished run, found {found}; {todo}.")
+        raise InputError(
+            f"{workdir}: expected the workdir of a finished run, found {found}; {todo}."
+        )
     with open(os.path.join(folder, "about.json"), encoding="utf-8") as file:
         about = json.load(file)
     with ocp.StandardCheckpointer() as checkpointer:

@@ -52,9 +52,7 @@ def predict(
         assignment `[K]`, and the mean entropy of the assignments in nats.
     """
     spectra = normalisation.to_bins(crops, state.normalisation)
-    spectra = normalisation.normalise(
-        jnp.where(valid[..., None], spectra, 0), state.normalisation
-    )
+    spectra = normalisation.normalise(jnp.where(valid[..., None], spectra, 0), state.normalisation)
     _, z = embed(state.recipe, state.params, spectra, valid)
     log_q = centroids.assign(z, state.centroids, state.recipe.temperature)
     weights = valid.astype(jnp.float32)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import flax.struct
 import jax
@@ -124,9 +124,16 @@ def embed(
     Returns:
         p and z, both `[batch, row, column, embedding]` float32, zero where invalid.
     """
-    p = recipe.encoder.apply({"params": params["encoder"]}, spectra, valid)
+    p = encode(recipe, params["encoder"], spectra, valid)
     z = recipe.mean_shift.apply({"params": params["mean_shift"]}, p, valid)
-    return p, centroids.unit(z)
+    return p, centroids.unit(cast(jax.Array, z))
+
+
+def encode(
+    recipe: Recipe, encoder: Parameters, spectra: jax.Array, valid: jax.Array, *, raw: bool = False
+) -> jax.Array:
+    """Applies the encoder alone; see `dgc_jax.model.encoder.Encoder`."""
+    return cast(jax.Array, recipe.encoder.apply({"params": encoder}, spectra, valid, raw=raw))
 
 
 def create_state(
@@ -229,7 +236,7 @@ def _moments(
 ) -> tuple[jax.Array, jax.Array]:
     """Sums over the valid pixels of y and of y squared, `[embedding]` each."""
     spectra = normalisation.normalise(normalisation.to_bins(crops, constants), constants)
-    y = recipe.encoder.apply({"params": encoder}, spectra, valid, raw=True)
+    y = encode(recipe, encoder, spectra, valid, raw=True)
     y = jnp.where(valid[..., None], y, 0)
     return jnp.sum(y, axis=(0, 1, 2)), jnp.sum(y**2, axis=(0, 1, 2))
 

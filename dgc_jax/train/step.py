@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dgc_jax.data import augment
 from dgc_jax.data.crops import Batch
 from dgc_jax.model import centroids, losses, normalisation
-from dgc_jax.train.state import Parameters, TrainState, embed
+from dgc_jax.train.state import Parameters, TrainState, embed, encode
 
 Metrics = dict[str, jax.Array]
 
@@ -36,9 +36,10 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     key = jax.random.fold_in(state.key, state.step)
     augment_key, kick_key = jax.random.split(key)
 
-    pairs, _, rows, columns, bands = batch.crops.shape
-    views = batch.crops.reshape(2 * pairs, rows, columns, bands)
-    valid = batch.valid.reshape(2 * pairs, rows, columns)
+    crops, seen, offset = (jnp.asarray(array) for array in batch)
+    pairs, _, rows, columns, bands = crops.shape
+    views = crops.reshape(2 * pairs, rows, columns, bands)
+    valid = seen.reshape(2 * pairs, rows, columns)
     spectra = normalisation.to_bins(views, state.normalisation)
     spectra = jnp.where(valid[..., None], spectra, 0)
     spectra, turned, element = augment.augment_views(augment_key, spectra, valid, recipe.augment)
@@ -49,7 +50,7 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         log_q = centroids.assign(z, state.centroids, recipe.temperature)
         flat_z, flat_q = z.reshape(-1, z.shape[-1]), log_q.reshape(-1, log_q.shape[-1])
         weights = turned.reshape(-1).astype(jnp.float32)
-        q1, q2, shared = _shared_pixels(augment.unturn(log_q, element), batch)
+        q1, q2, shared = _shared_pixels(augment.unturn(log_q, element), seen, offset)
         terms = {
             "compactness": losses.compactness(flat_z, flat_q, state.centroids, weights),
             "orthogonality": losses.orthogonality(flat_z, flat_q, weights, recipe.margin),
@@ -57,7 +58,7 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
             "balance": losses.balance(q1, q2, shared),
         }
         if recipe.weights.anchor:
-            p0 = recipe.encoder.apply({"params": state.anchor}, spectra, turned)
+            p0 = encode(recipe, state.anchor, spectra, turned)
             terms["anchor"] = losses.anchor(
                 p.reshape(flat_z.shape), p0.reshape(flat_z.shape), weights
             )
@@ -68,9 +69,7 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     optimizer = recipe.optimizer.transformation()
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    bank = centroids.move(
-        kick_key, state.centroids, z, q, decay=recipe.decay, noise=recipe.kick
-    )
+    bank = centroids.move(kick_key, state.centroids, z, q, decay=recipe.decay, noise=recipe.kick)
 
     metrics = {"loss": loss} | {f"loss/{name}": term for name, term in terms.items()}
     metrics["gradient_norm"] = optax.tree.norm(gradient)
@@ -80,22 +79,25 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     return new, metrics
 
 
-def _shared_pixels(log_q: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _shared_pixels(
+    log_q: jax.Array, valid: jax.Array, offset: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Assignments of the pixels that both crops of a pair show.
 
     Args:
         log_q: `[2 batch, row, column, K]` in crop coordinates.
-        batch: for the validity and the offsets.
+        valid: `[batch, 2, row, column]` bool.
+        offset: `[batch, 2]` pixels from the first crop to the second.
 
     Returns:
         `[pixel, K]` in the first view, `[pixel, K]` in the second, `[pixel]` 1 where shared.
     """
-    pairs, _, rows, columns = batch.valid.shape
+    pairs, _, rows, columns = valid.shape
     clusters = log_q.shape[-1]
     log_q = log_q.reshape(pairs, 2, rows, columns, clusters)
-    second, inside = augment.align(log_q[:, 1], batch.offset)
-    second_valid, _ = augment.align(batch.valid[:, 1], batch.offset)
-    shared = inside & batch.valid[:, 0] & second_valid
+    second, inside = augment.align(log_q[:, 1], offset)
+    second_valid, _ = augment.align(valid[:, 1], offset)
+    shared = inside & valid[:, 0] & second_valid
     first = log_q[:, 0].reshape(-1, clusters)
     return first, second.reshape(-1, clusters), shared.reshape(-1).astype(jnp.float32)
 
@@ -106,9 +108,7 @@ def data_mesh(batch: int) -> Mesh:
     if jax.process_count() == 1:
         number = max(n for n in range(1, len(devices) + 1) if batch % n == 0)
         devices = devices[:number]
-    return jax.make_mesh(
-        (len(devices),), ("data",), (jax.sharding.AxisType.Auto,), devices=devices
-    )
+    return jax.make_mesh((len(devices),), ("data",), (jax.sharding.AxisType.Auto,), devices=devices)
 
 
 def jitted_step(mesh: Mesh) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
