@@ -3,11 +3,13 @@
 import collections
 import dataclasses
 import itertools
+import threading
 
 import numpy as np
 import pytest
 
 from dgc_jax.data import crops
+from dgc_jax.data.cube import open_cube
 from dgc_jax.errors import InputError
 
 CROP = 8
@@ -159,6 +161,21 @@ def test_each_crop_holds_the_pixels_that_its_plan_names(sizes, pairs_per_window)
             )
 
 
+def test_crops_of_a_file_are_the_pixels_of_its_array(tmp_path):
+    arrays = [np.random.default_rng(i).random((20, 6 + 5 * i, 4), np.float32) for i in range(3)]
+    for i, array in enumerate(arrays):
+        np.save(tmp_path / f"{i}.npy", array)
+    cubes = [open_cube(tmp_path / f"{i}.npy") for i in range(3)]
+    for drawn, got in read(cubes):
+        for slot, view in np.ndindex(3, 2):
+            row, column = drawn.corner[slot, view]
+            expected = arrays[drawn.scene[slot]][row : row + CROP, column : column + CROP]
+            width = expected.shape[1]
+            np.testing.assert_array_equal(got.crops[slot, view, :, :width], expected)
+            assert got.valid[slot, view, :, :width].all()
+            assert not got.valid[slot, view, :, width:].any()
+
+
 def test_shared_pixels_of_a_pair_are_the_same_physical_pixels():
     for _, got in read(scenes()):
         for (first, second), (down, right) in zip(got.crops, got.offset, strict=True):
@@ -196,6 +213,29 @@ def test_as_many_steps_as_asked_for_are_in_flight():
     assert len(cubes[0].requests) == 3 * (1 + 4)
     next(batches)
     assert len(cubes[0].requests) == 3 * (2 + 4)
+
+
+def test_a_failed_read_reaches_the_caller_at_its_step():
+    class BrokenLater(PositionCube):
+        def request(self, *window):
+            pending = super().request(*window)
+            if len(self.requests) == 6:  # in the third step
+                pending.result = lambda: (_ for _ in ()).throw(OSError("disk gone"))
+            return pending
+
+    cubes = [BrokenLater((20, 20, 3))]
+    batches = crops.read_batches(cubes, first_step=0, last_step=9, **(GEOMETRY | {"batch": 2}))
+    next(batches), next(batches)
+    with pytest.raises(OSError, match="disk gone"):
+        next(batches)
+
+
+def test_stopping_early_leaves_no_thread_behind():
+    batches = crops.read_batches(scenes(), first_step=0, last_step=9, **GEOMETRY)
+    next(batches)
+    assert any(thread.name.startswith("crops") for thread in threading.enumerate())
+    batches.close()
+    assert not any(thread.name.startswith("crops") for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("slots", [slice(1, 3), [1, 2], (1, 2)])

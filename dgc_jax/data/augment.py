@@ -120,18 +120,21 @@ def turn(maps: jax.Array, element: jax.Array) -> jax.Array:
     Raises:
         ValueError: the maps are not square.
     """
-    transpose, rows, columns = _parts(maps, element)
-    maps = jnp.where(rows, maps[:, ::-1], maps)
-    maps = jnp.where(columns, maps[:, :, ::-1], maps)
-    return jnp.where(transpose, maps.swapaxes(1, 2), maps)
+    transpose, rows, columns, position = _parts(maps, element)
+    row, column = jnp.where(transpose, position[::-1], position)
+    last = maps.shape[1] - 1
+    return _look_up(
+        maps, jnp.where(rows, last - row, row), jnp.where(columns, last - column, column)
+    )
 
 
 def unturn(maps: jax.Array, element: jax.Array) -> jax.Array:
     """Undoes `turn` exactly; same arguments, errors and result shape."""
-    transpose, rows, columns = _parts(maps, element)
-    maps = jnp.where(transpose, maps.swapaxes(1, 2), maps)
-    maps = jnp.where(columns, maps[:, :, ::-1], maps)
-    return jnp.where(rows, maps[:, ::-1], maps)
+    transpose, rows, columns, (row, column) = _parts(maps, element)
+    last = maps.shape[1] - 1
+    row = jnp.where(rows, last - row, row)
+    column = jnp.where(columns, last - column, column)
+    return _look_up(maps, jnp.where(transpose, column, row), jnp.where(transpose, row, column))
 
 
 def augment_spectra(
@@ -188,30 +191,40 @@ def align(second: jax.Array, offset: jax.Array) -> tuple[jax.Array, jax.Array]:
     row_shared = (row >= 0) & (row < height)
     column_shared = (column >= 0) & (column < width)
     shared = row_shared[:, :, None] & column_shared[:, None]
-
-    def look_up(image: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
-        return image.at[row[:, None], column[None]].get(mode="promise_in_bounds")
-
-    aligned = jax.vmap(look_up)(
-        second, jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)
-    )
+    row, column = jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)
+    aligned = _look_up(second, row[:, :, None], column[:, None])
     return jnp.where(_over(shared, aligned), aligned, jnp.zeros((), aligned.dtype)), shared
 
 
-def _parts(maps: jax.Array, element: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What an element is made of: reversed rows and columns, then a transposition.
+def _parts(
+    maps: jax.Array, element: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """What the elements are made of: reversed rows and columns, then a transposition.
 
     Returns:
-        Three bools (transpose, reverse the rows, reverse the columns) that broadcast over `maps`.
-        Selecting between whole arrays costs one pass over memory in XLA, whatever the element.
+        Whether to transpose, to reverse the rows and to reverse the columns, bool `[view, 1, 1]`;
+        and the positions `[2, 1, row, column]` of the pixels of a map, row first.
     """
     if maps.shape[1] != maps.shape[2]:
         raise ValueError(f"only square maps can be turned, but these have shape {maps.shape}")
-    quarter = element % 4
-    transpose = quarter % 2 == 1
-    rows = quarter >= 2
+    element = element[:, None, None]
+    transpose = element % 2 == 1
+    rows = element % 4 >= 2
     columns = rows ^ transpose ^ (element >= 4)
-    return _over(transpose, maps), _over(rows, maps), _over(columns, maps)
+    return transpose, rows, columns, jnp.indices(maps.shape[1:3])[:, None]
+
+
+def _look_up(maps: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
+    """Takes from each map `[row, column, ...]` the pixels at its positions `[row, column]`.
+
+    A look-up by pixel costs one pass over memory. Selecting between reversed and transposed maps
+    costs as little by itself, but XLA fuses it into what follows and repeats it there.
+    """
+
+    def one(image: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
+        return image.at[row, column].get(mode="promise_in_bounds")
+
+    return jax.vmap(one)(maps, row, column)
 
 
 def _over(mask: jax.Array, maps: jax.Array) -> jax.Array:
@@ -232,13 +245,18 @@ def _shift_bands(crops: jax.Array, shift: jax.Array, reach: int) -> jax.Array:
         shift: `[view]` in bands, |shift| <= reach.
         reach: whole number of bands.
     """
-    bands = crops.shape[-1]
-    padded = jnp.pad(crops, ((0, 0), (0, 0), (0, 0), (reach, reach)), mode="edge")
+    band = jnp.arange(crops.shape[-1])[None, None, None]
+    first, last = crops[..., :1], crops[..., -1:]
+    zero = jnp.zeros((), crops.dtype)
     shifted = jnp.zeros_like(crops)
     for whole in range(-reach, reach + 1):
+        # A pad that drops as many bands as it adds fuses into the sum; an edge-padded copy of the
+        # crops and its slices do not, and take twice as long.
+        moved = jax.lax.pad(crops, zero, ((0, 0, 0),) * 3 + ((-whole, whole, 0),))
+        moved = jnp.where(band + whole < 0, first, moved)
+        moved = jnp.where(band + whole >= crops.shape[-1], last, moved)
         weight = jnp.maximum(0, 1 - jnp.abs(shift - whole)).astype(crops.dtype)
-        start = reach + whole
-        shifted += _over(weight, crops) * padded[..., start : start + bands]
+        shifted += _over(weight, crops) * moved
     return shifted
 
 
