@@ -91,8 +91,10 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, **options: Any) -> None:
     """
     paths = find_scenes(scenes, companions=("{stem}_labels.*", *(options[k] for k in _BESIDE)))
     failed = 0
-    console = rich.console.Console(stderr=True)
-    with rich.progress.Progress(console=console) as progress:
+    console = rich.console.Console()
+    with rich.progress.Progress(
+        console=console, disable=not console.is_terminal, redirect_stderr=False
+    ) as progress:
         for path in paths:
             try:
                 cube = _open(path, options)

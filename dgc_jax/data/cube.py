@@ -288,7 +288,7 @@ def open_cube(
     Raises:
         InputError: in one sentence, what is wrong with which file and what to do.
     """
-    path = os.fspath(path)
+    path = os.path.expanduser(os.fspath(path))
     format_name, raw = read_any(path, variable=variable, axes=axes)
     rows, columns, stored_bands = raw.store.shape
     if raw.store.dtype.numpy_dtype.kind not in "iufb" or 0 in raw.store.shape:

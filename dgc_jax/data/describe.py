@@ -13,7 +13,7 @@ def describe(cube: Cube) -> tuple[list[tuple[str, str]], list[str]]:
     """Describes a scene.
 
     Args:
-        cube: the scene; at most nine windows of 32 x 32 pixels are read.
+        cube: the scene; at most 9216 pixels of it are read.
 
     Returns:
         Facts as (name, text), and warnings, one sentence each.
@@ -85,15 +85,17 @@ def _wavelengths(cube: Cube) -> str:
 def _sample(cube: Cube) -> tuple[np.ndarray, np.ndarray]:
     """Spectra `[valid pixel, band]` and validity `[pixel]` of windows spread over the scene."""
     windows = [
-        cube.request(row, column, min(_WINDOW, cube.shape[0]), min(_WINDOW, cube.shape[1]))
-        for row in _starts(cube.shape[0])
-        for column in _starts(cube.shape[1])
+        cube.request(row, column, height, width)
+        for row, height in _spread(cube.shape[0])
+        for column, width in _spread(cube.shape[1])
     ]
     read = [window.result() for window in windows]
     spectra = np.concatenate([reflectance[valid] for reflectance, valid in read])
     return spectra, np.concatenate([valid.ravel() for _, valid in read])
 
 
-def _starts(length: int) -> list[int]:
-    last = max(0, length - _WINDOW)
-    return sorted({round(place) for place in np.linspace(0, last, _WINDOWS)})
+def _spread(length: int) -> list[tuple[int, int]]:
+    """Starts and lengths along an axis: all of a short one, or both ends and the middle."""
+    if length <= _WINDOWS * _WINDOW:
+        return [(0, length)]
+    return [(round(start), _WINDOW) for start in np.linspace(0, length - _WINDOW, _WINDOWS)]

@@ -33,5 +33,9 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         ) from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is an archive of several arrays: save the cube with numpy.save.")
+    if array.dtype.kind not in "biufc":
+        raise InputError(
+            f"{path} holds {array.dtype} values: expected numbers, so save only those."
+        )
     order, _ = variables.order_axes(path, "the array", array.shape, axes or "rcb", ())
     return Raw(lazy.array_store(array.transpose([order.index(axis) for axis in "rcb"])))
