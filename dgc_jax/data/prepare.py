@@ -96,7 +96,7 @@ def prepare(
     out: str | os.PathLike[str],
     progress: rich.progress.Progress | None = None,
 ) -> bool:
-    """Rewrites a scene as sharded zarr3, in constant memory (two shards).
+    """Rewrites a scene as sharded zarr3, in constant memory (a few shards).
 
     Stored numbers keep their type and scale factor; with references or on another band grid they
     become float32 reflectance. Bands that the cube leaves out are left out, and pixels that its
