@@ -136,7 +136,14 @@ def background(config: ml_collections.ConfigDict) -> tuple[int, ...] | None:
     """Label values that count as background, if the data set defines them."""
     if config.data.background is None and config.data.scenes == "leaves":
         return BACKGROUND
-    return tuple(config.data.background) if config.data.background else None
+    if not config.data.background:
+        return None
+    # Classes are numbered as `dgc_jax.data.labels` does: those below `unlabelled` move up by one.
+    unlabelled = config.data.unlabelled
+    return tuple(
+        int(value) + int(unlabelled != 0 and (value < unlabelled or unlabelled < 0))
+        for value in config.data.background
+    )
 
 
 def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
