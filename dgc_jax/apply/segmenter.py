@@ -19,7 +19,9 @@ computed.
 import collections
 import dataclasses
 import functools
+import hashlib
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +40,7 @@ from dgc_jax.train.state import Parameters, Recipe, embed
 
 _TILE = 256  # pixels, side of a tile
 _AHEAD = 2  # tiles read ahead
+_SAME_BAND = 0.1  # nm: closer centres count as the same band
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +59,8 @@ class Segmenter:
         colours: `[K + 1, 3]` uint8, the colour of each id; row 0 is no data.
         classes: names of the classes of the training labels, or None.
         background: the classes that count as background, or None.
+        config: the configuration of its run, as JSON values.
+        identity: fingerprint of the model; equal ones give equal maps.
     """
 
     recipe: Recipe
@@ -69,6 +74,8 @@ class Segmenter:
     colours: np.ndarray
     classes: tuple[str, ...] | None
     background: tuple[int, ...] | None
+    config: dict[str, Any]
+    identity: str
 
     @property
     def clusters(self) -> int:
@@ -142,16 +149,19 @@ class Segmenter:
         return out
 
     def adapt(self, cube: Cube) -> Cube:
-        """The scene on the model's bands.
+        """The scene on the model's bands: those of its own, or interpolated.
 
         Raises:
             InputError: if its bands do not cover the model's, or cannot be told.
         """
         if cube.wavelengths is not None and self.wavelengths is not None:
-            same = len(cube.wavelengths) == self.bands and np.allclose(
-                cube.wavelengths, self.wavelengths, rtol=0, atol=0.1
-            )
-            return cube if same else cube.on_grid(self.wavelengths)
+            distance = np.abs(cube.wavelengths[:, None] - self.wavelengths[None, :])
+            if np.all(np.min(distance, axis=0) <= _SAME_BAND):  # it has them, and perhaps more
+                own = cube.wavelengths[np.argmin(distance, axis=0)]
+                chosen = cube.with_bands([(w, w) for w in own])
+                if chosen.shape[2] == self.bands:
+                    return chosen
+            return cube.on_grid(self.wavelengths)
         if cube.shape[2] != self.bands:
             raise InputError(
                 f"{cube.path}: expected the model's {self.bands} bands, found {cube.shape[2]} and "
@@ -216,6 +226,10 @@ def load(workdir: str) -> Segmenter:
         colours=np.asarray(about["colours"], np.uint8),
         classes=None if about["classes"] is None else tuple(about["classes"]),
         background=None if about["background"] is None else tuple(about["background"]),
+        config=about["config"],
+        identity=hashlib.sha256(
+            json.dumps(about, sort_keys=True).encode() + np.asarray(arrays["centroids"]).tobytes()
+        ).hexdigest(),
     )
 
 
