@@ -10,6 +10,7 @@ A finished workdir holds, besides what training leaves there:
 import json
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
@@ -60,15 +61,15 @@ def run(
     trained = loop.train(config, workdir, console)
     save_model(workdir, merged(config, trained))
     segmenter = load(workdir)
-    segmented = []
+    summaries: list[results.Summary] = []
     counts = None
     for scene in rich.progress.track(trained.scenes, "segmenting", console=console):
-        done = results.segment_scene(segmenter, scene.cube, os.path.join(workdir, "maps"))
-        counts = _added(counts, scene, done.labels, segmenter)
-        segmented.append(done)
-    results.write_summaries(workdir, segmenter, segmented)
+        labels = results.segment_scene(segmenter, scene.cube, os.path.join(workdir, "maps"))
+        counts = add_scene(counts, scene, labels, segmenter)
+        summaries.append(results.summarise(segmenter, scene.cube, labels))
+    results.write_summaries(workdir, segmenter, summaries)
 
-    pixels = sum(scene.spectra.count for scene in segmented)
+    pixels = sum(scene.spectra.count for scene in summaries)
     summary = {
         "steps": int(trained.state.step),
         "seconds": round(trained.seconds, 3),
@@ -78,7 +79,9 @@ def run(
         "trained_clusters": config.clusters.train,
         "nmi_between_epochs": trained.metrics.get("monitor/nmi"),
         "stopped_because": trained.why,
-        "scores": None if counts is None else scored(segmenter, counts),
+        "scores": None
+        if counts is None
+        else scored(counts, segmenter.classes, segmenter.background),
     }
     with replacing(summary_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(summary, file, indent=1)
@@ -127,19 +130,32 @@ def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:
     )
 
 
-def _added(
+def add_scene(
     counts: np.ndarray | None, scene: Scene, labels: np.ndarray, segmenter: Segmenter
 ) -> np.ndarray | None:
-    """Adds a scene's confusion counts `[class, cluster]`; a scene without labels adds nothing."""
+    """Adds a scene's pixels to the confusion counts; a scene without labels adds nothing.
+
+    Args:
+        counts: `[class, cluster]` of the scenes before, or None.
+        scene: the scene, perhaps with labels.
+        labels: `[row, column]` uint8 map of it, 0 = no data, 1..K.
+        segmenter: the model that made the map.
+
+    Returns:
+        `[class, cluster]` int64, or None as long as no scene had labels.
+
+    Raises:
+        InputError: if the scene's labels cannot be read.
+    """
     truth = scene.read_labels()
-    if truth is None:
+    if truth is None or not truth.labels.any():
         return counts
     named = len(truth.names or segmenter.classes or ())
     classes = max(named, int(truth.labels.max()))
-    return added(counts, metrics.confusion(truth.labels, labels, classes, segmenter.clusters))
+    return _added(counts, metrics.confusion(truth.labels, labels, classes, segmenter.clusters))
 
 
-def added(counts: np.ndarray | None, more: np.ndarray) -> np.ndarray:
+def _added(counts: np.ndarray | None, more: np.ndarray) -> np.ndarray:
     """Adds two `[class, cluster]` tables, of which one may know fewer classes."""
     if counts is None:
         return more
@@ -149,11 +165,23 @@ def added(counts: np.ndarray | None, more: np.ndarray) -> np.ndarray:
     return total
 
 
-def scored(segmenter: Segmenter, counts: np.ndarray) -> dict[str, Any]:
-    """The scores of `[class, cluster]` counts, under the class names that the model knows."""
-    names = list(segmenter.classes or ())[: len(counts)]
+def scored(
+    counts: np.ndarray,
+    classes: Sequence[str] | None,
+    background: Sequence[int] | None,
+    table: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """The scores of confusion counts, see `dgc_jax.apply.metrics.scores`.
+
+    Args:
+        counts: `[class, cluster]` int64.
+        classes: names of the classes 1, 2, ..., as far as they are known.
+        background: classes that count as background, or None.
+        table: class of each cluster, 0 for none; None: the best one.
+    """
+    names = list(classes or ())[: len(counts)]
     names += [f"class {k}" for k in range(len(names) + 1, len(counts) + 1)]
-    return metrics.scores(counts, names, segmenter.background)
+    return metrics.scores(counts, names, background, table)
 
 
 def _point_at_results(workdir: str, console: rich.console.Console) -> None:

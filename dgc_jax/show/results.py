@@ -9,6 +9,7 @@ import numpy as np
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import Spectra, combine, empty, measure
 from dgc_jax.data.cube import Cube
+from dgc_jax.data.labels import read_labels
 from dgc_jax.show import maps, tables
 from dgc_jax.show.overlay import write_overlay
 
@@ -18,23 +19,21 @@ FORMATS = ("envi", "png", "npy", "zarr")
 _LINES = 64  # rows of a scene that are held at a time
 
 
-class Segmented(NamedTuple):
-    """One scene after segmentation.
+class Summary(NamedTuple):
+    """What is kept of a segmented scene.
 
     Attributes:
-        labels: `[row, column]` uint8, 0 = no data, 1..K.
         spectra: mean and spread of the reflectance of each cluster.
         areas: one line a cluster.
     """
 
-    labels: np.ndarray
     spectra: Spectra
     areas: list[tables.Area]
 
 
 def segment_scene(
     segmenter: Segmenter, cube: Cube, folder: str, formats: Sequence[str] = ("envi", "png")
-) -> Segmented:
+) -> np.ndarray:
     """Segments a scene and writes `<folder>/<scene>...` in the formats asked for.
 
     Args:
@@ -43,12 +42,14 @@ def segment_scene(
         folder: where to write; made if missing.
         formats: some of `FORMATS`.
 
+    Returns:
+        `[row, column]` uint8 labels, 0 = no data, 1..K.
+
     Raises:
         InputError: if the scene does not cover the model's bands, or a file cannot be written.
     """
     cube = segmenter.adapt(cube)
     labels = segmenter.segment(cube)
-    areas = tables.areas(cube.name, labels, segmenter.names)
     stem = os.path.join(folder, cube.name)
     names, colours = segmenter.names, segmenter.colours
     write: dict[str, Callable[[], None]] = {
@@ -61,13 +62,43 @@ def segment_scene(
     }
     for name in formats:
         write[name]()
-    return Segmented(labels, scene_spectra(cube, labels, segmenter.clusters), areas)
+    return labels
 
 
 def finished(folder: str, name: str, formats: Sequence[str]) -> bool:
     """Whether the maps of a scene are there already; what is written last counts."""
     last = {"envi": ".hdr", "png": "_overlay.png", "npy": ".npy", "zarr": ".zarr"}
     return all(os.path.exists(os.path.join(folder, name + last[f])) for f in formats)
+
+
+def read_map(folder: str, name: str, formats: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
+    """Reads a map of `segment_scene` back, `[row, column]` uint8.
+
+    Args:
+        folder: where it was written.
+        name: of the scene.
+        formats: those it was written in; the first is read.
+        shape: rows and columns of the scene.
+
+    Raises:
+        InputError: the file cannot be read, or is of another size than the scene.
+    """
+    ending = {"envi": ".hdr", "png": ".png", "npy": ".npy", "zarr": ".zarr"}[formats[0]]
+    return read_labels(os.path.join(folder, name + ending), shape).labels
+
+
+def summarise(segmenter: Segmenter, cube: Cube, labels: np.ndarray) -> Summary:
+    """Spectra and areas of a segmented scene; reads the scene once, by lines.
+
+    Args:
+        segmenter: the model.
+        cube: the scene.
+        labels: `[row, column]` uint8, 0 = no data, 1..K.
+    """
+    return Summary(
+        scene_spectra(segmenter.adapt(cube), labels, segmenter.clusters),
+        tables.areas(cube.name, labels, segmenter.names),
+    )
 
 
 def scene_spectra(cube: Cube, labels: np.ndarray, clusters: int) -> Spectra:
@@ -90,7 +121,7 @@ def scene_spectra(cube: Cube, labels: np.ndarray, clusters: int) -> Spectra:
     return spectra
 
 
-def write_summaries(folder: str, segmenter: Segmenter, scenes: Sequence[Segmented]) -> None:
+def write_summaries(folder: str, segmenter: Segmenter, scenes: Sequence[Summary]) -> None:
     """Writes `spectra.csv`, `spectra.png` and `areas.csv` of all scenes together."""
     spectra = empty(segmenter.clusters, segmenter.bands)
     for scene in scenes:
