@@ -3,6 +3,7 @@
 Exit status: 0 done, 1 some scenes failed, 2 bad input or usage.
 """
 
+import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import click
 import rich.console
 import rich.progress
+import rich.table
+import rich.text
 
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.describe import describe
@@ -38,7 +41,7 @@ def main() -> None:
     """Label-free segmentation of hyperspectral images by Deep Global Clustering."""
 
 
-def _scene_options(command: Callable[..., None]) -> Callable[..., None]:
+def _reading_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that say how to read a scene, as keywords of `open_cube`."""
     options = [
         click.option("--variable", help="Array to read, if the file holds several."),
@@ -47,11 +50,16 @@ def _scene_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--mask", help="PNG or NPY, nonzero = usable; {stem} is the scene's name."),
         click.option("--dark", help="Dark reference; {stem} is the scene's name."),
         click.option("--white", help="White reference; {stem} is the scene's name."),
-        click.option("--keep-bad-bands", is_flag=True, help="Use bands that the file calls bad."),
     ]
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def _scene_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same, and which bands to use where no model says it."""
+    bad = click.option("--keep-bad-bands", is_flag=True, help="Use bands that the file calls bad.")
+    return _reading_options(bad(command))
 
 
 def _open(path: str, options: dict[str, Any]) -> Cube:
@@ -106,3 +114,114 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, **options: Any) -> None:
             click.echo(f"{store_path(cube, out)}: {'written' if written else 'complete already'}")
     if failed:
         raise SystemExit(2 if failed == len(paths) else 1)
+
+
+@main.command()
+@click.argument("workdir")
+@click.argument("scenes", nargs=-1, required=True)
+@click.option("--out", required=True, help="Folder for maps, spectra and areas.")
+@click.option(
+    "--format",
+    "formats",
+    default="envi,png",
+    show_default=True,
+    help="Some of envi, png, npy, zarr, with commas between.",
+)
+@_reading_options
+def segment(
+    workdir: str, scenes: tuple[str, ...], out: str, formats: str, **reading: str | None
+) -> None:
+    """Segment SCENES (files, folders, globs) with the model of the finished run WORKDIR.
+
+    Scenes are read as those of the training were, unless options say otherwise. Safe to interrupt
+    and run again: finished scenes are skipped.
+    """
+    from dgc_jax import commands  # only here: JAX takes a second to import
+
+    console = rich.console.Console()
+    wrong = commands.segment(
+        workdir, scenes, out, formats=_listed(formats), reading=reading, console=console
+    )
+    failed = {path: why for path, why in wrong.items() if why}
+    if len(failed) < len(wrong):
+        console.print(f"Maps, spectra and areas: {out}", soft_wrap=True)
+    if failed:
+        title = f"{len(failed)} of {len(wrong)} scenes failed"
+        table = rich.table.Table("scene", "what is wrong", title=title, title_justify="left")
+        for path, why in failed.items():
+            table.add_row(rich.text.Text(scene_name(path)), rich.text.Text(why))
+        console.print(table)
+        raise SystemExit(2 if len(failed) == len(wrong) else 1)
+
+
+@main.command()
+@click.argument("workdir")
+@click.argument("scenes", nargs=-1)
+@click.option("--labels", required=True, help="Label maps; {stem} is the scene's name.")
+@click.option("--out", help="JSON file to write the scores to.")
+@click.option("--classes", help="Names of the classes 1, 2, ..., with commas between.")
+@click.option("--background", help="Label values that count as background: 1,2.")
+@click.option("--unlabelled", type=int, help="Label value of unlabelled pixels.")
+@click.option("--table", help="Class of each cluster: 1=1,2=1,3=2. By default the best one.")
+@_reading_options
+def evaluate(
+    workdir: str,
+    scenes: tuple[str, ...],
+    labels: str,
+    out: str | None,
+    classes: str | None,
+    background: str | None,
+    unlabelled: int | None,
+    table: str | None,
+    **reading: str | None,
+) -> None:
+    """Score the finished run WORKDIR against label maps, on its own scenes or on SCENES."""
+    from dgc_jax import commands  # only here: JAX takes a second to import
+    from dgc_jax.show.files import replacing
+    from dgc_jax.show.tables import print_scores
+
+    console = rich.console.Console()
+    result = commands.evaluate(
+        workdir,
+        labels,
+        scenes or None,
+        classes=None if classes is None else _listed(classes),
+        background=None if background is None else _numbers("--background", background),
+        unlabelled=unlabelled,
+        table=None if table is None else _table(table),
+        reading=reading,
+        console=console,
+    )
+    print_scores(result["scores"], console)
+    if out is not None:
+        with replacing(out) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            json.dump(result, file, indent=1)
+        console.print(f"Scores: {out}", soft_wrap=True)
+
+
+def _listed(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(word) for word in _listed(text)]
+    except ValueError as error:
+        raise InputError(
+            f"{option}: expected whole numbers with commas between, found {text!r}; correct it."
+        ) from error
+
+
+def _table(text: str) -> dict[int, int]:
+    """`"1=1,2=1"` as `{1: 1, 2: 1}`."""
+    pairs = [word.partition("=")[::2] for word in _listed(text)]
+    try:
+        table = {int(cluster): int(to) for cluster, to in pairs}
+    except ValueError:
+        table = {}
+    if not table or len(table) < len(pairs):
+        raise InputError(
+            f"--table: expected a class for each cluster, such as 1=1,2=1,3=2, found {text!r}; "
+            "correct it."
+        )
+    return table

@@ -108,9 +108,14 @@ class Model(NamedTuple):
     about: dict[str, Any]
 
 
+def model_path(workdir: str) -> str:
+    """Folder of a run's finished model."""
+    return os.path.join(os.path.abspath(workdir), "checkpoints", _MODEL)
+
+
 def save_model(workdir: str, model: Model) -> None:
     """Writes the finished model, in place of an earlier one."""
-    folder = os.path.join(os.path.abspath(workdir), "checkpoints", _MODEL)
+    folder = model_path(workdir)
     temporary = f"{folder}.unfinished"
     shutil.rmtree(temporary, ignore_errors=True)
     with ocp.StandardCheckpointer() as checkpointer:
@@ -127,7 +132,7 @@ def load_model(workdir: str) -> Model:
     Raises:
         InputError: if the folder holds no finished run.
     """
-    folder = os.path.join(os.path.abspath(workdir), "checkpoints", _MODEL)
+    folder = model_path(workdir)
     if not os.path.isfile(os.path.join(folder, "about.json")):
         started = os.path.isfile(os.path.join(workdir, "config.json"))
         found = "a run that has not finished" if started else "none"

@@ -1,0 +1,229 @@
+"""A finished run applied to other scenes, and scored: what `dgc segment` and `dgc evaluate` do.
+
+    segment("runs/dgc4", ["new/*.hdr"], "maps")
+    evaluate("runs/dgc4", "{stem}_labels.png")["scores"]["mean_iou"]
+
+Scenes are read as those of the training were (variable, axes, masks, references, bands), as far as
+nothing else is said.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+import numpy as np
+import rich.console
+import rich.progress
+
+from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
+from dgc_jax.errors import InputError
+from dgc_jax.experiment import add_scene, scored
+from dgc_jax.show import results
+from dgc_jax.show.files import replacing
+from dgc_jax.train import options
+from dgc_jax.train.checkpoint import model_path
+
+READING = ("variable", "axes", "wavelengths", "mask", "dark", "white")
+"""Options of `dgc_jax.data.scenes.open_scenes` that may differ from the training's."""
+
+_NOTE = "segmented_by.json"  # says which model the maps of a folder are of
+
+
+def segment(
+    workdir: str,
+    scenes: str | Sequence[str],
+    out: str,
+    *,
+    formats: Sequence[str] = ("envi", "png"),
+    reading: Mapping[str, Any] | None = None,
+    console: rich.console.Console | None = None,
+) -> dict[str, str | None]:
+    """Segments scenes into a folder, with the spectra and areas of all of them together.
+
+    A scene whose maps are there already is not segmented again. One that fails is told at once, in
+    one line on standard error, and the others go on.
+
+    Args:
+        workdir: folder of a finished run.
+        scenes: paths, folders or globs.
+        out: folder for `<scene>...`, `spectra.csv`, `spectra.png` and `areas.csv`.
+        formats: some of `dgc_jax.show.results.FORMATS`.
+        reading: some of `READING`, where scenes are to be read in another way than in training.
+        console: where progress is shown.
+
+    Returns:
+        What is wrong with each scene, by path; None where nothing is.
+
+    Raises:
+        InputError: if there is no model, no scene, or the folder cannot be used.
+    """
+    console = console or rich.console.Console()
+    unknown = [name for name in formats if name not in results.FORMATS]
+    if unknown or not formats:
+        raise InputError(
+            f"--format: expected some of {', '.join(results.FORMATS)}, found "
+            f"{', '.join(unknown) or 'none'}; correct it."
+        )
+    segmenter = load(workdir)
+    trained = segmenter.config["data"]
+    how = {name: trained[name] for name in READING} | _given(reading)
+    beside = (how["mask"], how["dark"], how["white"])
+    paths = find_scenes(scenes, companions=("{stem}_labels.*", trained["labels"], *beside))
+    _claim(out, workdir, segmenter, paths)
+
+    summaries: list[results.Summary] = []
+    wrong: dict[str, str | None] = {}
+    for path in rich.progress.track(paths, "segmenting", console=console):
+        try:
+            cube = segmenter.adapt(open_scenes([path], labels=None, **how)[0].cube)
+            if done := results.finished(out, cube.name, formats):
+                labels = results.read_map(out, cube.name, formats, cube.shape[:2])
+            else:
+                labels = results.segment_scene(segmenter, cube, out, formats)
+            summaries.append(results.summarise(segmenter, cube, labels))
+        except InputError as error:
+            wrong[path] = str(error)
+            print(f"dgc: {error}", file=sys.stderr)
+            continue
+        wrong[path] = None
+        what = "complete already" if done else "segmented"
+        console.print(f"{cube.name}: {what}", highlight=False, markup=False, soft_wrap=True)
+    if summaries:
+        results.write_summaries(out, segmenter, summaries)
+    return wrong
+
+
+def evaluate(
+    workdir: str,
+    labels: str,
+    scenes: str | Sequence[str] | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    background: Sequence[int] | None = None,
+    unlabelled: int | None = None,
+    table: Mapping[int, int] | None = None,
+    reading: Mapping[str, Any] | None = None,
+    console: rich.console.Console | None = None,
+) -> dict[str, Any]:
+    """Scores a finished run against label maps.
+
+    Maps that the run itself has written of its own scenes are used if they are newer than model
+    and scene; other scenes are segmented.
+
+    Args:
+        workdir: folder of a finished run.
+        labels: pattern of the label maps, such as `"{stem}_labels.png"`.
+        scenes: paths, folders or globs; None: those of the training.
+        classes: names of the classes 1, 2, ...; None: those of the training.
+        background: label values that count as background; None: as in training.
+        unlabelled: label value of unlabelled pixels; None: as in training.
+        table: class (1, 2, ...) of each cluster, clusters left out having none; None: the best.
+        reading: some of `READING`, where scenes are to be read in another way than in training.
+        console: where progress is shown.
+
+    Returns:
+        `scenes`, the names of those with labels, and `scores`, see `dgc_jax.apply.metrics.scores`.
+
+    Raises:
+        InputError: if there is no model, no scene, no label map, or one cannot be used.
+    """
+    console = console or rich.console.Console()
+    segmenter = load(workdir)
+    by_hand = _as_table(table, segmenter.clusters)
+    chosen = {
+        "labels": labels,
+        "scenes": None if scenes is None else [scenes] if isinstance(scenes, str) else list(scenes),
+        "classes": None if classes is None else list(classes),
+        "background": None if background is None else list(background),
+        "unlabelled": unlabelled,
+    }
+    data = {**segmenter.config["data"], **_given(chosen), **_given(reading)}
+    config = ml_collections.ConfigDict({**segmenter.config, "data": data})
+    labelled = [scene for scene in options.scenes(config) if scene.labels_path is not None]
+    if not labelled:
+        raise InputError(
+            f"--labels={labels}: expected label maps beside the scenes, found none; give a pattern "
+            "such as {stem}_labels.png, in which {stem} is the scene's name."
+        )
+    counts = None
+    for scene in rich.progress.track(labelled, "evaluating", console=console):
+        found = None if scenes is not None or _given(reading) else _own_map(workdir, scene)
+        if found is None:
+            found = segmenter.segment(scene.cube)
+        counts = add_scene(counts, scene, found, segmenter)
+    if counts is None:
+        raise InputError(
+            f"--labels={labels}: expected labelled pixels, found none in {len(labelled)} label "
+            "maps; check the files and --unlabelled."
+        )
+    names = labelled[0].classes or segmenter.classes
+    numbers = options.background(config) if data["background"] else segmenter.background
+    return {
+        "scenes": [scene.cube.name for scene in labelled],
+        "scores": scored(counts, names, numbers, by_hand),
+    }
+
+
+def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (values or {}).items() if value is not None}
+
+
+def _as_table(table: Mapping[int, int] | None, clusters: int) -> list[int] | None:
+    """`{cluster: class}` as one class for each cluster, 0 for none."""
+    if table is None:
+        return None
+    unknown = [cluster for cluster in table if not 1 <= cluster <= clusters]
+    if unknown:
+        raise InputError(
+            f"--table: expected clusters from 1 to {clusters}, found {unknown[0]}; correct it."
+        )
+    return [table.get(cluster, 0) for cluster in range(1, clusters + 1)]
+
+
+def _own_map(workdir: str, scene: Scene) -> np.ndarray | None:
+    """The map that the run has written of a scene, if model and scene are not newer."""
+    folder, name = os.path.join(workdir, "maps"), scene.cube.name
+    try:
+        written = os.path.getmtime(os.path.join(folder, f"{name}.hdr"))
+        if written < max(map(os.path.getmtime, (model_path(workdir), scene.cube.path))):
+            return None
+        return results.read_map(folder, name, ("envi",), scene.cube.shape[:2])
+    except (OSError, InputError):  # no map, a remote scene, or a map of another size
+        return None
+
+
+def _claim(out: str, workdir: str, segmenter: Segmenter, paths: Sequence[str]) -> None:
+    """Makes a folder this model's own, or finds that it is.
+
+    Raises:
+        InputError: if maps would overwrite scenes or a run, or lie beside those of another model.
+    """
+    folder = os.path.realpath(out)
+    if folder in {os.path.dirname(os.path.realpath(path)) for path in paths}:
+        raise InputError(
+            f"--out={out}: expected a folder without the scenes, found scenes in it; name another "
+            "one, because maps have the names of their scenes."
+        )
+    if os.path.exists(os.path.join(out, "config.json")):
+        raise InputError(
+            f"--out={out}: expected a folder for maps, found the workdir of a run; name another."
+        )
+    note = os.path.join(out, _NOTE)
+    if os.path.exists(note):
+        try:
+            with open(note, encoding="utf-8") as file:
+                theirs = json.load(file)
+        except (OSError, ValueError):
+            theirs = {}
+        if theirs.get("model") != segmenter.identity:
+            raise InputError(
+                f"--out={out}: expected a new folder or one with maps of {workdir}, found maps of "
+                f"another model (of {theirs.get('workdir')}); name another folder or delete it."
+            )
+        return
+    with replacing(note) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump({"workdir": os.path.abspath(workdir), "model": segmenter.identity}, file)
