@@ -137,7 +137,8 @@ def move(
     target = unit(probabilities.T @ embeddings)
     moved = unit(decay * bank + (1 - decay) * target)
     kicked = unit(bank + noise * jax.random.normal(key, bank.shape))
-    alive = mass > dead / bank.shape[0] * jnp.sum(mass)
+    # A batch without pixels says nothing of any centroid: all stay, none is dead.
+    alive = mass >= dead / bank.shape[0] * jnp.sum(mass)
     return jax.lax.stop_gradient(jnp.where(alive[:, None], moved, kicked))
 
 
