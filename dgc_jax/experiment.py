@@ -54,7 +54,9 @@ def run(
     if os.path.exists(summary_path):
         with open(summary_path, encoding="utf-8") as file:
             summary = json.load(file)
-        console.print(f"{workdir} is finished already ({summary['stopped_because']}).")
+        console.print(
+            f"{workdir} is finished already ({summary['stopped_because']}).", soft_wrap=True
+        )
         _point_at_results(workdir, console)
         return summary
 
@@ -87,7 +89,9 @@ def run(
         json.dump(summary, file, indent=1)
     if summary["scores"]:
         print_scores(summary["scores"], console)
-    console.print(f"Stopped because {trained.why}, after {summary['seconds']:.0f} s.")
+    console.print(
+        f"Stopped because {trained.why}, after {summary['seconds']:.0f} s.", soft_wrap=True
+    )
     _point_at_results(workdir, console)
     return summary
 
