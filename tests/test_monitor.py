@@ -7,6 +7,7 @@ import scipy.special
 import scipy.stats
 
 from dgc_jax.model import normalisation
+from dgc_jax.model.encoder import Encoder
 from dgc_jax.model.mean_shift import UnrolledMeanShift
 from dgc_jax.train import monitor
 from dgc_jax.train.state import Recipe, create_state, embed
@@ -29,7 +30,9 @@ def probes():
 
 @pytest.fixture(scope="module")
 def state(probes):
-    recipe = Recipe(mean_shift=UnrolledMeanShift(iterations=1))  # quicker to compile
+    # One convolution over the 20 bins and one shift: quicker to compile.
+    encoder = Encoder(embedding=8, features=(8,), strides=(12,))
+    recipe = Recipe(encoder=encoder, mean_shift=UnrolledMeanShift(iterations=1))
     return create_state(jax.random.key(0), recipe, *probes, clusters=CLUSTERS)
 
 
