@@ -2,7 +2,7 @@
 
     spectrum [band] --conv 9--ReLU--conv 9--ReLU--conv 9--> s [32]         (1-D, along the bands)
     s --conv 3x3--ReLU--conv 3x3--> context;  y = s + context / 2          (2-D, over the image)
-    p = a y + b, p / |p|                                                   (unit embedding)
+    p = A y + b, p / |p|                                                   (unit embedding)
 
 Source: Deep Global Clustering, section "Encoder". Departures from it, each measured: the
 spectral network runs along the bands of one pixel; the image network is a residual, because the
@@ -35,6 +35,11 @@ def choose_strides(bands: int, kernel: int = 9) -> tuple[int, int, int]:
     return min(
         covering, key=lambda s: (s[0] >= kernel, abs(_reach(s, kernel) - bands), options.index(s))
     )
+
+
+def _identity(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    del key
+    return jnp.eye(*shape, dtype=dtype)
 
 
 def _reach(strides: Sequence[int], kernel: int) -> int:
@@ -147,19 +152,19 @@ class Encoder(nn.Module):
             spectra: `[batch, row, column, band]` normalised spectra.
             valid: `[batch, row, column]` bool.
             raw: return y, before the affine map and the division by the length; training starts
-                by setting the affine map from it.
+                by setting the affine map from it (`dgc_jax.train.state.create_state`).
 
         Returns:
             `[batch, row, column, embedding]` float32 of unit length, zero where invalid.
         """
-        scale = self.param("scale", nn.initializers.ones, (self.embedding,))
+        mix = self.param("mix", _identity, (self.embedding, self.embedding))
         offset = self.param("offset", nn.initializers.zeros, (self.embedding,))
         s = self._spectral(spectra, valid)
         y = s + 0.5 * self._spatial(s, valid)
         y = y.astype(jnp.float32)
         if raw:
             return y
-        p = y * scale[None, None, None, :] + offset[None, None, None, :]
+        p = y @ mix + offset[None, None, None, :]
         p = p * jax.lax.rsqrt(jnp.sum(p**2, axis=-1, keepdims=True) + 1e-12)
         return jnp.where(valid[..., None], p, 0)
 

@@ -148,6 +148,7 @@ def create_state(
     kind: str = "global",
     start: str = "kmeans++",
     pixels: int = 20_000,
+    whiten: float = 0.5,
 ) -> TrainState:
     """The state that training starts from, fitted to un-augmented sample crops.
 
@@ -165,6 +166,7 @@ def create_state(
         kind: normalisation; one of `dgc_jax.model.normalisation.KINDS`.
         start: `"kmeans++"` or `"random"`, the start of the centroids.
         pixels: embeddings drawn for the start of the centroids.
+        whiten: how far the embedding starts whitened, 0..1.
 
     Raises:
         InputError: if the sample has no valid pixels, or fewer than clusters.
@@ -190,7 +192,7 @@ def create_state(
     shape = (*one, recipe.encoder.embedding)
     shift = recipe.mean_shift.init(encoder_key, jnp.zeros(shape), everywhere)["params"]
 
-    encoder = _standardise(recipe, encoder, constants, crops, valid)
+    encoder = _half_whitened(recipe, encoder, constants, crops, valid, whiten)
     params = {"encoder": encoder, "mean_shift": shift}
     z = np.concatenate(
         [np.asarray(_embed_raw(recipe, params, constants, c, v))[v] for c, v in _each(crops, valid)]
@@ -234,28 +236,39 @@ def _moments(
     crops: jax.Array,
     valid: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Sums over the valid pixels of y and of y squared, `[embedding]` each."""
+    """Sums over the valid pixels of y `[embedding]` and of y y^T `[embedding, embedding]`."""
     spectra = normalisation.normalise(normalisation.to_bins(crops, constants), constants)
     y = encode(recipe, encoder, spectra, valid, raw=True)
-    y = jnp.where(valid[..., None], y, 0)
-    return jnp.sum(y, axis=(0, 1, 2)), jnp.sum(y**2, axis=(0, 1, 2))
+    y = jnp.where(valid[..., None], y, 0).reshape(-1, y.shape[-1])
+    return jnp.sum(y, axis=0), y.T @ y
 
 
-def _standardise(
+def _half_whitened(
     recipe: Recipe,
     encoder: Parameters,
     constants: normalisation.Normalisation,
     crops: np.ndarray,
     valid: np.ndarray,
+    power: float,
 ) -> Parameters:
-    """Sets the affine map: zero mean and unit variance of every dimension over the sample."""
+    """Sets the affine map from the sample: zero mean, unit variances, then principal axes.
+
+    The features of a random network nearly all follow brightness. Along principal axes of
+    variance v the map divides by v^(power / 2): power 0 leaves the features as they are, 1
+    whitens them, noise included.
+    """
     sums = [_moments(recipe, encoder, constants, c, v) for c, v in _each(crops, valid)]
-    first, second = (np.sum([np.asarray(s[i], np.float64) for s in sums], axis=0) for i in (0, 1))
     count = np.count_nonzero(valid)
-    mean = first / count
-    deviation = np.sqrt(np.maximum(second / count - mean**2, 1e-8))
+    mean, second = (
+        np.sum([np.asarray(s[i], np.float64) for s in sums], axis=0) / count for i in (0, 1)
+    )
+    covariance = second - np.outer(mean, mean)
+    deviation = np.sqrt(np.maximum(np.diag(covariance), 1e-8))
+    variance, axes = np.linalg.eigh(covariance / np.outer(deviation, deviation))
+    gain = np.maximum(variance, 1e-4 * variance.max()) ** (-power / 2)
+    mix = (axes * gain) / deviation[:, None]
     return {
         **encoder,
-        "scale": jnp.asarray(1 / deviation, jnp.float32),
-        "offset": jnp.asarray(-mean / deviation, jnp.float32),
+        "mix": jnp.asarray(mix, jnp.float32),
+        "offset": jnp.asarray(-mean @ mix, jnp.float32),
     }
