@@ -51,7 +51,7 @@ class Checkpoints:
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(_arrays(state)),
                 progress=ocp.args.StandardSave(
-                    {"labels": progress.labels, "settled": np.int32(progress.settled)}
+                    {"labels": progress.labels, "settled": np.array(progress.settled, np.int32)}
                 ),
             ),
             metrics={"soft_information": soft_information},
@@ -64,7 +64,7 @@ class Checkpoints:
     def restore(self, state: TrainState, progress: Progress) -> tuple[TrainState, Progress]:
         """The latest checkpoint, in the shapes and shardings of the given state."""
         step = self._manager.latest_step()
-        wanted = {"labels": progress.labels, "settled": np.int32(0)}
+        wanted = {"labels": progress.labels, "settled": np.array(0, np.int32)}
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
