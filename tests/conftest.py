@@ -1,10 +1,86 @@
 """Shared fixtures, and the strictness under which every test runs."""
 
+import atexit
 import os
+import pathlib
+import shutil
+import sys
+import tempfile
+from typing import NamedTuple
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before the backend starts
+# What this process has compiled, the processes that tests start need not compile again.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dgc_jax_compiled_")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
-import jax
+import jax  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
+
+import ml_collections  # noqa: E402
+import pytest  # noqa: E402
+import rich.console  # noqa: E402
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # launch.py and configs/ are no packages that pip installs
+
+
+class TinyRun(NamedTuple):
+    """A finished run on two small leaf scenes.
+
+    Attributes:
+        workdir: its folder.
+        scenes: the folder of its scenes and their label maps.
+        overrides: what its configuration sets beyond `configs/dgc4.py:tiny`.
+        summary: what `run` returned.
+        shown: what it printed.
+    """
+
+    workdir: pathlib.Path
+    scenes: str
+    overrides: dict[str, object]
+    summary: dict[str, object]
+    shown: str
+
+    def config(self, **changes: object) -> ml_collections.ConfigDict:
+        """The run's configuration, changed: `config(train__steps=3)`."""
+        from configs import dgc4
+
+        config = dgc4.get_config("tiny")
+        changed = {name.replace("__", "."): value for name, value in changes.items()}
+        config.update_from_flattened_dict({**self.overrides, **changed})
+        return config
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """One training for all tests that need a finished run; none of them may write into it."""
+    from dgc_jax.data import leaves
+    from dgc_jax.experiment import run
+
+    folder = tmp_path_factory.mktemp("tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DGC_CACHE", str(folder / "cache"))
+        scenes = leaves.ensure(leaves.Leaves(scenes=2, size=48), progress=False)
+    overrides: dict[str, object] = {
+        "clusters.train": 8,
+        "clusters.final": 3,
+        "data.scenes": scenes,
+        "data.classes": leaves.CLASSES,
+        "data.background": leaves.BACKGROUND,
+        "data.sample": 4,
+        "centroids.pixels": 1000,
+        "train.steps": 12,
+        "train.log_every": 1,
+        "train.checkpoint_every": 3,
+        "monitor.every": 2,
+        "monitor.probes": 2,
+        "monitor.patience": 0,
+    }
+    begun = TinyRun(folder / "run", scenes, overrides, {}, "")
+    with open(folder / "shown.txt", "w", encoding="utf-8") as shown:
+        console = rich.console.Console(file=shown, width=200)
+        summary = run(begun.config(), str(begun.workdir), console)
+    return begun._replace(summary=summary, shown=(folder / "shown.txt").read_text(encoding="utf-8"))
