@@ -62,16 +62,27 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def restore(self, state: TrainState, progress: Progress) -> tuple[TrainState, Progress]:
-        """The latest checkpoint, in the shapes and shardings of the given state."""
+        """The latest checkpoint, in the shapes and shardings of the given state.
+
+        Raises:
+            InputError: if the checkpoint is that of another version of the model.
+        """
         step = self._manager.latest_step()
         wanted = {"labels": progress.labels, "settled": np.array(0, np.int32)}
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(jax.tree.map(_shape, _arrays(state))),
-                progress=ocp.args.StandardRestore(wanted),
-            ),
-        )
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(jax.tree.map(_shape, _arrays(state))),
+                    progress=ocp.args.StandardRestore(wanted),
+                ),
+            )
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".:")
+            raise InputError(
+                f"{self._manager.directory}: expected checkpoints of this version of dgc_jax, "
+                f"found step {step} with other arrays ({reason}); name another workdir."
+            ) from error
         seen = restored["progress"]
         return (
             state.replace(**restored["state"]),
