@@ -31,6 +31,8 @@ def get_config() -> ml_collections.ConfigDict:
     model.window = 5  # pixels, side of the mean-shift window; paper
     model.bandwidth = 0.25  # start of the learned bandwidth, in units of the unit embedding
     model.temperature = 0.05  # of the soft assignment
+    model.whiten = 0.75  # how far the first embedding is whitened, 0..1; measured
+    model.network = 0.05  # size of the network's part in it, beside the linear part; measured
 
     config.data = data = ml_collections.ConfigDict()
     # "leaves" (simulated, embedded), or a path, a folder, a glob, or a tuple of them.
@@ -92,9 +94,9 @@ def get_config() -> ml_collections.ConfigDict:
     optim.clip = 1.0  # largest norm of the gradient
 
     config.train = train = ml_collections.ConfigDict()
-    train.steps = 150
+    train.steps = 80
     train.log_every = 10  # steps
-    train.checkpoint_every = 50  # steps
+    train.checkpoint_every = 40  # steps
     train.precision = "auto"  # float32, bfloat16, or auto: bfloat16 on a GPU, else float32
 
     config.monitor = monitor = ml_collections.ConfigDict()

@@ -1,13 +1,15 @@
 """The encoder: a spectral 1-D network for each pixel, then a spatial 2-D network.
 
-    spectrum [band] --conv 9--ReLU--conv 9--ReLU--conv 9--> s [32]         (1-D, along the bands)
+    x [band] --conv 9--ReLU--conv 9--ReLU--conv 9--> s [32]                (1-D, along the bands)
     s --conv 3x3--ReLU--conv 3x3--> context;  y = s + context / 2          (2-D, over the image)
-    p = A y + b, p / |p|                                                   (unit embedding)
+    p = L x + A y + b;  p / |p|                                            (unit embedding)
 
 Source: Deep Global Clustering, section "Encoder". Departures from it, each measured: the
 spectral network runs along the bands of one pixel; the image network is a residual, because the
 random 5 x 5 stack that training starts from would blur the edges of leaves; the last layer has
-no ReLU, which would fold the sphere of embeddings into one orthant.
+no ReLU, which would fold the sphere of embeddings into one orthant; and the spectrum itself
+reaches the embedding by a linear map, which training starts at the principal axes of the data, so
+that what it starts from does not depend on the draw of a random network.
 
 An invalid pixel contributes nothing to its neighbours: in the convolutions over the image, the
 centre of the window stands in for it, so that neither the border of the image nor a hole leaves
@@ -37,9 +39,9 @@ def choose_strides(bands: int, kernel: int = 9) -> tuple[int, int, int]:
     )
 
 
-def _identity(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+def _identity(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     del key
-    return jnp.eye(*shape, dtype=dtype)
+    return jnp.eye(shape[0], shape[1])
 
 
 def _reach(strides: Sequence[int], kernel: int) -> int:
@@ -157,6 +159,7 @@ class Encoder(nn.Module):
         Returns:
             `[batch, row, column, embedding]` float32 of unit length, zero where invalid.
         """
+        linear = self.param("linear", nn.initializers.zeros, (spectra.shape[-1], self.embedding))
         mix = self.param("mix", _identity, (self.embedding, self.embedding))
         offset = self.param("offset", nn.initializers.zeros, (self.embedding,))
         s = self._spectral(spectra, valid)
@@ -164,7 +167,8 @@ class Encoder(nn.Module):
         y = y.astype(jnp.float32)
         if raw:
             return y
-        p = y @ mix + offset[None, None, None, :]
+        clean = jnp.where(valid[..., None], spectra, 0)
+        p = clean @ linear + y @ mix + offset[None, None, None, :]
         p = p * jax.lax.rsqrt(jnp.sum(p**2, axis=-1, keepdims=True) + 1e-12)
         return jnp.where(valid[..., None], p, 0)
 

@@ -92,6 +92,8 @@ def train(
             kind=config.data.normalisation,
             start=config.centroids.start,
             pixels=config.centroids.pixels,
+            whiten=config.model.whiten,
+            network=config.model.network,
         )
         probes = crops[: config.monitor.probes], valid[: config.monitor.probes]
         state, why, metrics = _steps(config, workdir, scenes, state, probes, console)

@@ -43,6 +43,8 @@ def check(config: ml_collections.ConfigDict) -> None:
         ("data.pairs_per_window", 1, 1_000_000),
         ("model.iterations", 0, 1000),
         ("model.window", 1, 99),
+        ("model.whiten", 0, 1),
+        ("model.network", 0, 1000),
         ("train.steps", 0, 10**9),
         ("train.log_every", 1, 10**9),
         ("train.checkpoint_every", 1, 10**9),

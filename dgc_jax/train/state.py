@@ -148,12 +148,13 @@ def create_state(
     kind: str = "global",
     start: str = "kmeans++",
     pixels: int = 20_000,
-    whiten: float = 0.5,
+    whiten: float = 0.75,
+    network: float = 0.05,
 ) -> TrainState:
     """The state that training starts from, fitted to un-augmented sample crops.
 
-    Fits the normalisation, draws the encoder, sets its affine map so that every dimension has
-    zero mean and unit variance over the sample, and starts the centroids from the embeddings.
+    Fits the normalisation, draws the encoder, starts its affine map from the principal axes of
+    the sample, and the centroids from the embeddings that follow.
 
     Args:
         key: the key of the run.
@@ -167,6 +168,7 @@ def create_state(
         start: `"kmeans++"` or `"random"`, the start of the centroids.
         pixels: embeddings drawn for the start of the centroids.
         whiten: how far the embedding starts whitened, 0..1.
+        network: size of the network's part of the first embedding beside the linear part.
 
     Raises:
         InputError: if the sample has no valid pixels, or fewer than clusters.
@@ -188,11 +190,11 @@ def create_state(
     one = (1, 8, 8)
     spectra = jnp.zeros((*one, constants.bins.shape[1]), jnp.float32)
     everywhere = jnp.ones(one, bool)
-    encoder = recipe.encoder.init(encoder_key, spectra, everywhere)["params"]
+    encoder = jax.jit(recipe.encoder.init)(encoder_key, spectra, everywhere)["params"]
     shape = (*one, recipe.encoder.embedding)
     shift = recipe.mean_shift.init(encoder_key, jnp.zeros(shape), everywhere)["params"]
 
-    encoder = _half_whitened(recipe, encoder, constants, crops, valid, whiten)
+    encoder = _principal_start(recipe, encoder, constants, crops, valid, whiten, network)
     params = {"encoder": encoder, "mean_shift": shift}
     z = np.concatenate(
         [np.asarray(_embed_raw(recipe, params, constants, c, v))[v] for c, v in _each(crops, valid)]
@@ -235,40 +237,70 @@ def _moments(
     constants: normalisation.Normalisation,
     crops: jax.Array,
     valid: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Sums over the valid pixels of y `[embedding]` and of y y^T `[embedding, embedding]`."""
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """Sums over the valid pixels of f and of f f^T, for the spectra and for the features y."""
     spectra = normalisation.normalise(normalisation.to_bins(crops, constants), constants)
     y = encode(recipe, encoder, spectra, valid, raw=True)
-    y = jnp.where(valid[..., None], y, 0).reshape(-1, y.shape[-1])
-    return jnp.sum(y, axis=0), y.T @ y
+
+    def sums(f: jax.Array) -> tuple[jax.Array, jax.Array]:
+        f = jnp.where(valid[..., None], f, 0).reshape(-1, f.shape[-1])
+        return jnp.sum(f, axis=0), f.T @ f
+
+    return sums(spectra), sums(y)
 
 
-def _half_whitened(
+def _principal_start(
     recipe: Recipe,
     encoder: Parameters,
     constants: normalisation.Normalisation,
     crops: np.ndarray,
     valid: np.ndarray,
-    power: float,
+    whiten: float,
+    network: float,
 ) -> Parameters:
-    """Sets the affine map from the sample: zero mean, unit variances, then principal axes.
+    """Sets the affine map of the encoder from the sample.
 
-    The features of a random network nearly all follow brightness. Along principal axes of
-    variance v the map divides by v^(power / 2): power 0 leaves the features as they are, 1
-    whitens them, noise included.
+    The embedding starts as the principal axes of the spectra, those of the network's features
+    beside them at `network` times their size, all partly whitened.
     """
-    sums = [_moments(recipe, encoder, constants, c, v) for c, v in _each(crops, valid)]
+    each = [_moments(recipe, encoder, constants, c, v) for c, v in _each(crops, valid)]
     count = np.count_nonzero(valid)
-    mean, second = (
-        np.sum([np.asarray(s[i], np.float64) for s in sums], axis=0) / count for i in (0, 1)
-    )
-    covariance = second - np.outer(mean, mean)
-    deviation = np.sqrt(np.maximum(np.diag(covariance), 1e-8))
-    variance, axes = np.linalg.eigh(covariance / np.outer(deviation, deviation))
-    gain = np.maximum(variance, 1e-4 * variance.max()) ** (-power / 2)
-    mix = (axes * gain) / deviation[:, None]
+    maps, offset = [], 0.0
+    for part, size in ((0, 1.0), (1, network)):
+        mean, second = (
+            np.sum([np.asarray(e[part][i], np.float64) for e in each], axis=0) / count
+            for i in (0, 1)
+        )
+        matrix = size * _axes(second - np.outer(mean, mean), whiten, recipe.encoder.embedding)
+        maps.append(matrix)
+        offset = offset - mean @ matrix
     return {
         **encoder,
-        "mix": jnp.asarray(mix, jnp.float32),
-        "offset": jnp.asarray(-mean @ mix, jnp.float32),
+        "linear": jnp.asarray(maps[0], jnp.float32),
+        "mix": jnp.asarray(maps[1], jnp.float32),
+        "offset": jnp.asarray(offset, jnp.float32),
     }
+
+
+def _axes(covariance: np.ndarray, whiten: float, dimensions: int) -> np.ndarray:
+    """Partly whitening projection onto the principal axes of standardised variables.
+
+    Along an axis of variance v the projection is divided by v^(whiten / 2): 0 leaves brightness
+    to drown everything else, which nearly all variables follow; 1 makes the noise as large as the
+    signal. The whole has unit variance.
+
+    Args:
+        covariance: `[variable, variable]`.
+        whiten: 0..1.
+        dimensions: axes to keep; zeros fill up where there are fewer variables.
+
+    Returns:
+        `[variable, dimensions]`.
+    """
+    deviation = np.sqrt(np.maximum(np.diag(covariance), 1e-8))
+    variance, axes = np.linalg.eigh(covariance / np.outer(deviation, deviation))
+    order = np.argsort(-variance)[:dimensions]
+    variance = np.maximum(variance[order], 1e-4 * variance.max())
+    matrix = axes[:, order] * variance ** (-whiten / 2) / deviation[:, None]
+    matrix /= np.sqrt(np.sum(variance ** (1 - whiten)))
+    return np.pad(matrix, ((0, 0), (0, dimensions - len(order))))
