@@ -1,0 +1,233 @@
+"""A finished model at work: tiles, probabilities, band grids, and what it refuses."""
+
+import json
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import spectral.io.envi
+from conftest import TinyRun
+
+from dgc_jax import Cube, InputError, Segmenter, load, open_cube
+from dgc_jax.data import leaves
+from dgc_jax.model import centroids, normalisation
+from dgc_jax.train import loop, options
+from dgc_jax.train.checkpoint import load_model
+from dgc_jax.train.state import embed
+
+GRID = np.linspace(400.0, 1000.0, 301)  # nm, of the model
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_run: TinyRun) -> Segmenter:
+    return load(str(tiny_run.workdir))
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Cube:
+    """150 x 133 pixels of leaves, with a hole across the seams of tiles of 32, 64 and 100."""
+    reflectance, _ = leaves.simulate(0, leaves.Leaves(size=150, seed=5))
+    reflectance = np.ascontiguousarray(reflectance[:, :133])
+    reflectance[58:70, 20:110] = 0
+    reflectance[90:105, 95:101] = 0
+    path = tmp_path_factory.mktemp("scene") / "scene.npy"
+    np.save(path, reflectance)
+    return open_cube(path)
+
+
+@pytest.fixture(scope="module")
+def whole(segmenter: Segmenter, scene: Cube) -> np.ndarray:
+    """Its labels, predicted as one image."""
+    reflectance, valid = scene.read(0, 0, 150, 133)
+    return np.array(segmenter.predict(reflectance[None], valid[None]))[0]
+
+
+def write_envi(path: pathlib.Path, reflectance: np.ndarray, wavelengths: np.ndarray) -> str:
+    spectral.io.envi.save_image(
+        str(path),
+        reflectance,
+        dtype=np.float32,
+        interleave="bil",
+        metadata={"wavelength": [f"{w:.6f}" for w in wavelengths], "wavelength units": "nm"},
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize("tile", [32, 64, 100, None])
+def test_tiles_give_the_labels_of_the_whole_image(
+    segmenter: Segmenter, scene: Cube, whole: np.ndarray, tile: int | None
+) -> None:
+    labels = segmenter.segment(scene, tile)
+    assert labels.dtype == np.uint8
+    assert len(np.unique(whole)) > 2  # else there is nothing to get wrong
+    np.testing.assert_array_equal(labels, whole)
+
+
+def test_pixels_are_labelled_exactly_where_there_are_data(
+    segmenter: Segmenter, scene: Cube, whole: np.ndarray
+) -> None:
+    _, valid = scene.read(0, 0, 150, 133)
+    assert np.count_nonzero(~valid) == 12 * 90 + 15 * 6
+    np.testing.assert_array_equal(whole > 0, valid)
+    assert whole.max() <= segmenter.clusters
+
+
+def test_scene_without_data_has_only_zeros(segmenter: Segmenter, tmp_path: pathlib.Path) -> None:
+    np.save(tmp_path / "empty.npy", np.zeros((40, 30, 301), np.float32))
+    labels = segmenter.segment(open_cube(tmp_path / "empty.npy"))
+    np.testing.assert_array_equal(labels, np.zeros((40, 30)))
+
+
+def test_labels_are_those_of_the_nearest_centroid(segmenter: Segmenter, scene: Cube) -> None:
+    reflectance, valid = (array[None] for array in scene.read(40, 10, 64, 64))
+    constants = segmenter.normalisation
+    spectra = normalisation.normalise(normalisation.to_bins(reflectance, constants), constants)
+    _, z = embed(segmenter.recipe, segmenter.params, spectra, jnp.asarray(valid))
+    cosines = np.asarray(z, np.float64) @ np.asarray(segmenter.bank, np.float64).T
+    expected = np.where(valid, np.asarray(segmenter.lookup)[cosines.argmax(-1)], 0)
+    labels = np.asarray(segmenter.predict(reflectance, valid))
+    assert np.mean(labels == expected) > 0.999  # ties apart
+
+
+def test_probabilities_sum_to_one_and_gather_the_merged_centroids(
+    segmenter: Segmenter, scene: Cube
+) -> None:
+    reflectance, valid = (array[None] for array in scene.read(40, 10, 64, 64))
+    found = np.asarray(segmenter.probabilities(reflectance, valid))
+    assert found.shape == (1, 64, 64, segmenter.clusters)
+    assert found.min() >= 0
+    np.testing.assert_allclose(found.sum(-1), valid.astype(float), atol=1e-5)
+
+    constants = segmenter.normalisation
+    spectra = normalisation.normalise(normalisation.to_bins(reflectance, constants), constants)
+    _, z = embed(segmenter.recipe, segmenter.params, spectra, jnp.asarray(valid))
+    logits = np.asarray(z, np.float64) @ np.asarray(segmenter.bank, np.float64).T
+    q = np.exp((logits - logits.max(-1, keepdims=True)) / segmenter.recipe.temperature)
+    q /= q.sum(-1, keepdims=True)
+    for cluster in range(1, segmenter.clusters + 1):
+        expected = q[..., np.asarray(segmenter.lookup) == cluster].sum(-1)
+        np.testing.assert_allclose(found[valid][:, cluster - 1], expected[valid], atol=1e-3)
+
+
+def test_validity_is_found_out_when_it_is_not_given(segmenter: Segmenter, scene: Cube) -> None:
+    reflectance, valid = (array[None] for array in scene.read(40, 10, 64, 64))
+    with_nan = np.where(valid[..., None], reflectance, np.nan)
+    expected = segmenter.predict(reflectance, valid)
+    np.testing.assert_array_equal(segmenter.predict(reflectance), expected)
+    np.testing.assert_array_equal(segmenter.predict(with_nan), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16, 300), (16, 16, 301), (2, 2, 16, 16, 301)])
+def test_batch_of_another_shape_is_refused(segmenter: Segmenter, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"expected a batch \[batch, row, column, 301 bands\]"):
+        segmenter.predict(np.zeros(shape, np.float32))
+
+
+def test_scene_on_a_covered_grid_is_interpolated(
+    segmenter: Segmenter, tmp_path: pathlib.Path
+) -> None:
+    grid = np.arange(398.0, 1004.0, 5.0)
+    rng = np.random.default_rng(0)
+    reflectance = rng.uniform(0.1, 0.9, (9, 7, len(grid))).astype(np.float32)
+    cube = open_cube(write_envi(tmp_path / "coarse.hdr", reflectance, grid))
+    read, valid = segmenter.adapt(cube).read(0, 0, 9, 7)
+    expected = np.apply_along_axis(lambda s: np.interp(GRID, grid, s), 2, reflectance)
+    np.testing.assert_allclose(read, expected, atol=1e-5)
+    assert valid.all()
+    np.testing.assert_array_equal(
+        segmenter.segment(cube), np.asarray(segmenter.predict(read[None]))[0]
+    )
+
+
+def test_scene_with_more_bands_gives_its_own_and_not_interpolated_ones(
+    segmenter: Segmenter, tmp_path: pathlib.Path
+) -> None:
+    grid = np.arange(390.0, 1012.0, 2.0)
+    reflectance = np.random.default_rng(0).uniform(0.1, 0.9, (4, 5, len(grid)))
+    reflectance = reflectance.astype(np.float32)
+    reflectance[..., (grid < 399) | (grid > 1001)] = np.nan  # nobody asks for these
+    cube = open_cube(write_envi(tmp_path / "wide.hdr", reflectance, grid))
+    read, valid = segmenter.adapt(cube).read(0, 0, 4, 5)
+    assert valid.all()
+    np.testing.assert_array_equal(read, reflectance[..., (grid >= 400) & (grid <= 1000)])
+
+
+def test_scene_that_does_not_cover_the_bands_is_refused_with_both_ranges(
+    segmenter: Segmenter, tmp_path: pathlib.Path
+) -> None:
+    grid = np.arange(500.0, 901.0, 10.0)
+    path = write_envi(tmp_path / "narrow.hdr", np.ones((4, 4, len(grid)), np.float32), grid)
+    with pytest.raises(InputError) as told:
+        segmenter.segment(open_cube(path))
+    assert "500 to 900 nm" in str(told.value)
+    assert "400 to 1000 nm" in str(told.value)
+
+
+def test_scene_without_wavelengths_needs_as_many_bands(
+    segmenter: Segmenter, tmp_path: pathlib.Path
+) -> None:
+    np.save(tmp_path / "few.npy", np.ones((4, 4, 7)))
+    with pytest.raises(InputError, match="expected the model's 301 bands, found 7"):
+        segmenter.segment(open_cube(tmp_path / "few.npy"))
+
+
+def test_ids_go_from_dark_to_bright_on_the_training_sample(
+    tiny_run: TinyRun, segmenter: Segmenter
+) -> None:
+    config = tiny_run.config()
+    crops, valid = loop.sample_crops(config, options.scenes(config))
+    labels = np.asarray(segmenter.predict(crops, valid))
+    binned = crops @ np.asarray(segmenter.normalisation.bins)
+    brightness = [binned[labels == k].mean() for k in range(1, segmenter.clusters + 1)]
+    assert segmenter.clusters == 3
+    assert brightness == sorted(brightness)
+
+
+def test_loading_keeps_ids_colours_and_classes(tiny_run: TinyRun, segmenter: Segmenter) -> None:
+    about = load_model(str(tiny_run.workdir)).about
+    again = load(str(tiny_run.workdir))
+    np.testing.assert_array_equal(segmenter.lookup, about["lookup"])
+    np.testing.assert_array_equal(again.lookup, segmenter.lookup)
+    assert sorted(set(about["lookup"])) == [1, 2, 3]
+    assert again.colours.shape == (4, 3)
+    assert again.names == ("cluster 1", "cluster 2", "cluster 3")
+    assert again.classes == leaves.CLASSES
+    assert again.background == leaves.BACKGROUND
+    assert again.identity == segmenter.identity
+    np.testing.assert_allclose(again.wavelengths, GRID)
+    # The tree is kept: cut at three, it gives the groups that the ids name.
+    groups = centroids.cut_tree(np.array(about["tree"]), 3)
+    ids = np.array(about["lookup"])[about["live"]]
+    assert len({(group, id_) for group, id_ in zip(groups, ids, strict=True)}) == 3
+
+
+def test_model_works_on_another_device_than_it_was_trained_on(
+    tiny_run: TinyRun, segmenter: Segmenter, scene: Cube
+) -> None:
+    reflectance, valid = (array[None] for array in scene.read(40, 10, 64, 64))
+    expected = segmenter.predict(reflectance, valid)
+    with jax.default_device(jax.devices()[1]):
+        labels = load(str(tiny_run.workdir)).predict(reflectance, valid)
+    assert labels.devices() == {jax.devices()[1]}
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_model_does_not_need_the_configuration_file(
+    tiny_run: TinyRun, segmenter: Segmenter, tmp_path: pathlib.Path
+) -> None:
+    os.symlink(tiny_run.workdir / "checkpoints", tmp_path / "checkpoints")
+    assert load(str(tmp_path)).identity == segmenter.identity
+
+
+def test_folder_that_is_no_run_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(InputError, match="expected the workdir of a finished run, found none"):
+        load(str(tmp_path))
+
+
+def test_run_that_has_not_finished_is_refused(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 0}))
+    with pytest.raises(InputError, match="a run that has not finished; repeat its command"):
+        load(str(tmp_path))
