@@ -210,7 +210,12 @@ def load(workdir: str) -> Segmenter:
     Raises:
         InputError: if the folder holds no finished run.
     """
-    arrays, about = checkpoint.load_model(workdir)
+    return from_model(checkpoint.load_model(workdir))
+
+
+def from_model(model: checkpoint.Model) -> Segmenter:
+    """The segmenter of a finished model that need not be on disk."""
+    arrays, about = model
     config = ml_collections.ConfigDict(about["config"])
     constants = {name: jnp.asarray(value) for name, value in arrays["normalisation"].items()}
     wavelengths = about["wavelengths"]
