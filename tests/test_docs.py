@@ -13,6 +13,7 @@ import yaml
 from conftest import ROOT, TinyRun
 
 import dgc_jax
+from dgc_jax import losses
 from dgc_jax.cli import main
 
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -108,6 +109,21 @@ def test_commands_have_existing_configurations_fields_and_options(page: pathlib.
         assert isinstance(main, click.Group)
         options = {option for p in main.commands[name].params for option in p.opts}
         assert {word for word in words if re.fullmatch(r"--[\w-]+", word)} <= options, line
+
+
+def test_constants_in_the_method_are_the_defaults() -> None:
+    from configs import default
+
+    config = default.get_config()
+    text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    told = re.findall(r"`(\w+)\.(\w+)`\s=\s([\d.]*\d)", text)
+    assert len(told) >= 20
+    for section, name, value in told:
+        assert config[section][name] == float(value), f"{section}.{name}"
+    weights = re.findall(r"^(\w+) +\(([\d.]+)\) ", text, flags=re.M)
+    assert {name for name, _ in weights} == set(losses.Weights._fields)
+    for name, value in weights:
+        assert config.loss[name] == float(value), name
 
 
 def test_ci_runs_the_readme_test_command_word_for_word() -> None:
