@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0  # the one seed of data order, parameters, augmentation and starts
 
     config.clusters = clusters = ml_collections.ConfigDict()
-    clusters.train = 32  # centroids that are trained; measured: room for a class of 2 %
+    clusters.train = 64  # centroids that are trained; measured: room for a class of 2 %
     clusters.final = config_dict.placeholder(int)  # clusters left after merging; at most train
 
     config.model = model = ml_collections.ConfigDict()

@@ -188,24 +188,25 @@ def spectra_of(clusters, bands=30, seed=0):
     return 0.05 + 0.75 * walk / walk.max(axis=1, keepdims=True)
 
 
-def features(spectra):
-    """The documented features of the tree."""
-    logs = np.log(spectra + 0.1 * spectra.mean())
-    return logs - logs.mean(axis=1, keepdims=True)
+def unit_rows(spectra):
+    return spectra / np.linalg.norm(spectra, axis=1, keepdims=True)
 
 
-def test_the_tree_is_average_linkage_of_the_centred_logarithms():
+def test_with_equal_counts_the_tree_is_scipys_ward_linkage_of_the_unit_spectra():
     spectra = spectra_of(9)
-    want = scipy.cluster.hierarchy.linkage(features(spectra), method="average")
+    want = scipy.cluster.hierarchy.linkage(unit_rows(spectra), method="ward")
     np.testing.assert_allclose(centroids.merge_tree(spectra, np.ones(9)), want, rtol=1e-9)
 
 
-def test_pixel_counts_do_not_weigh_in_the_tree():
-    spectra = spectra_of(9)
-    counts = np.random.default_rng(0).integers(1, 10**6, 9)
-    np.testing.assert_array_equal(
-        centroids.merge_tree(spectra, counts), centroids.merge_tree(spectra, np.ones(9))
-    )
+def test_a_cluster_weighs_as_many_copies_of_it_as_the_root_of_its_pixels():
+    spectra, copies = spectra_of(7), np.array([1, 4, 2, 1, 3, 5, 2])
+    tree = centroids.merge_tree(spectra, copies**2)
+    repeated = scipy.cluster.hierarchy.linkage(np.repeat(unit_rows(spectra), copies, 0), "ward")
+    np.testing.assert_allclose(tree[:, 2], repeated[-6:, 2], rtol=1e-6)  # the copies join at 0
+    for clusters in range(1, 8):
+        want = scipy.cluster.hierarchy.fcluster(repeated, clusters, criterion="maxclust")
+        got = np.repeat(centroids.cut_tree(tree, clusters), copies)
+        assert adjusted_rand_score(want, got) == 1
 
 
 def test_a_common_gain_changes_nothing():
@@ -218,12 +219,11 @@ def test_a_common_gain_changes_nothing():
 
 
 def test_the_shaded_and_the_lit_part_of_a_material_join_first():
-    """The gain of a single cluster cancels but for the offset, so groups hold; heights do not."""
     materials = spectra_of(4, seed=3)
     spectra = np.concatenate([gain * materials for gain in (0.5, 0.8, 1.2)])
     groups = centroids.cut_tree(centroids.merge_tree(spectra, np.ones(12)), 4)
     np.testing.assert_array_equal(groups, np.tile(np.arange(4), 3))
-    by_value = scipy.cluster.hierarchy.linkage(spectra, method="average")
+    by_value = scipy.cluster.hierarchy.linkage(spectra, method="ward")
     assert adjusted_rand_score(centroids.cut_tree(by_value, 4), groups) < 0.9
 
 

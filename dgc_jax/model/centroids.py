@@ -16,7 +16,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.cluster.hierarchy
 
 
 def unit(vectors: jax.Array) -> jax.Array:
@@ -182,28 +181,44 @@ def merge(spectra: np.ndarray, counts: np.ndarray, bank: np.ndarray, clusters: i
 def merge_tree(spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Dendrogram of the clusters by the shape of their mean spectra.
 
-    Unweighted average linkage on the Euclidean distance between centred logarithms,
-    log(S + 0.1 mean S) less its mean over the bands: gain cancels, so that a shaded part of a
-    leaf joins the leaf, and the offset keeps the noise of nearly black spectra down.
+    Ward's linkage of the spectra at unit length (a shaded part of a leaf joins the leaf), each
+    weighing the square root of its pixels: joining groups of weights u and v at a distance d
+    costs u v / (u + v) d^2. With the pixels themselves as weights a small class would cost
+    nothing to swallow; with equal weights the tree would follow the many small clusters of mixed
+    pixels along edges. SciPy's Ward linkage has no weights, hence the loop.
 
     Args:
         spectra: `[cluster, band]` mean reflectance of each cluster.
         counts: `[cluster]` pixels; clusters without pixels must be left out by the caller.
 
     Returns:
-        `[cluster - 1, 4]` linkage matrix of `scipy.cluster.hierarchy`.
+        `[cluster - 1, 4]` linkage matrix of `scipy.cluster.hierarchy`: the two groups joined,
+        the square root of twice the cost (Ward's distance for weights 1), the clusters in the
+        new group.
 
     Raises:
         ValueError: if a cluster has no pixels.
     """
     if np.any(np.asarray(counts) <= 0):
         raise ValueError("merge_tree: every cluster needs pixels; leave out the empty ones.")
-    spectra = np.maximum(np.asarray(spectra, np.float64), 0)
-    logs = np.log(spectra + 0.1 * spectra.mean() + 1e-12)
-    logs -= logs.mean(axis=1, keepdims=True)
-    if len(logs) < 2:
-        return np.zeros((0, 4))
-    return scipy.cluster.hierarchy.linkage(logs, method="average")
+    means = np.asarray(spectra, np.float64)
+    means = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    weights = np.sqrt(np.asarray(counts, np.float64))
+    names, sizes = np.arange(len(means)), np.ones(len(means), int)
+    tree = np.zeros((len(means) - 1, 4))
+    for row in range(len(tree)):
+        distance = np.sum((means[:, None] - means[None, :]) ** 2, axis=-1)
+        share = weights[:, None] * weights[None, :] / (weights[:, None] + weights[None, :])
+        cost = np.where(np.eye(len(means), dtype=bool), np.inf, share * distance)
+        i, j = np.unravel_index(np.argmin(cost), cost.shape)  # i < j: the first of two equals
+        both = weights[i] + weights[j]
+        tree[row] = *sorted((names[i], names[j])), np.sqrt(2 * cost[i, j]), sizes[i] + sizes[j]
+        means[i] = (weights[i] * means[i] + weights[j] * means[j]) / both
+        weights[i], sizes[i], names[i] = both, sizes[i] + sizes[j], len(tree) + 1 + row
+        means, weights, sizes, names = (
+            np.delete(array, j, axis=0) for array in (means, weights, sizes, names)
+        )
+    return tree
 
 
 def cut_tree(tree: np.ndarray, clusters: int) -> np.ndarray:
