@@ -215,9 +215,8 @@ def merge_tree(spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
         tree[row] = *sorted((names[i], names[j])), np.sqrt(2 * cost[i, j]), sizes[i] + sizes[j]
         means[i] = (weights[i] * means[i] + weights[j] * means[j]) / both
         weights[i], sizes[i], names[i] = both, sizes[i] + sizes[j], len(tree) + 1 + row
-        means, weights, sizes, names = (
-            np.delete(array, j, axis=0) for array in (means, weights, sizes, names)
-        )
+        means, weights = np.delete(means, j, axis=0), np.delete(weights, j)
+        sizes, names = np.delete(sizes, j), np.delete(names, j)
     return tree
 
 
