@@ -20,6 +20,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 
 def main(arguments: list[str]) -> int:
     """Runs one experiment; returns the exit status."""
+    if {"--help", "-h"} & set(arguments):
+        print(__doc__)
+        return 0
     try:
         name = _parse(arguments)
         from dgc_jax.experiment import run  # after the flags: a typing error is told at once
@@ -33,25 +36,26 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> str:
     """Parses the flags; returns a name for the run, such as `dgc4-tiny`."""
-    given = [a.split("=", 1)[1] for a in arguments if re.match(r"--?c(onfig)?=", a)]
+    joined = re.sub(r"(^|\n)(--?c(?:onfig)?)\n", r"\1\2=", "\n".join(arguments))
+    given = re.findall(r"^--?c(?:onfig)?=(.*)$", joined, re.MULTILINE)
     path, _, variant = given[-1].partition(":") if given else ("", "", "")
-    if given and not os.path.isfile(path):
+    if given and not (path.endswith(".py") and os.path.isfile(path)):
         raise InputError(f"--config: expected a configuration file, found no {path!r}.")
     try:
         rest = flags.FLAGS(arguments)
-    except flags.Error as error:
-        raise InputError(f"{error}; see configs/default.py.") from error
-    except AttributeError as error:  # a field that there is not; its text suggests another
-        found = re.findall(r'"(\w+)"', str(error))
-        nearest = f"; did you mean {found[0]!r}?" if found else "."
-        raise InputError(f"--config: no such field as {error.args[0]}{nearest}") from error
+    except flags.Error as error:  # the configuration's own InputError comes inside a traceback
+        told = re.findall(r"InputError: (.*)", str(error)) or [f"{error}; see configs/default.py."]
+        raise InputError(told[0]) from error
+    except (AttributeError, KeyError) as error:  # a field that there is not
+        wrong = re.findall(r"\w+", str(error))[0]
+        near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', str(error))
+        hint = f"{near[2]!r}; did you mean {near[1]!r}?" if near else f"{wrong!r}."
+        raise InputError(f"--config: there is no field {hint}") from error
     if not given or len(rest) > 1:
         raise InputError(
-            f"expected --config=configs/dgc4.py and flags, found {rest[1:] or 'none'}; "
-            "see the README."
+            f"expected --config=configs/dgc4.py and flags, found {rest[1:] or 'none'}."
         )
-    stem = os.path.splitext(os.path.basename(path))[0]
-    return f"{stem}-{variant}" if variant else stem
+    return os.path.splitext(os.path.basename(path))[0] + (variant and f"-{variant}")
 
 
 if __name__ == "__main__":
