@@ -78,6 +78,13 @@ def train(
     options.check(config)
     claim(workdir, config)
     scenes = options.scenes(config)
+    pixels = sum(scene.cube.shape[0] * scene.cube.shape[1] for scene in scenes)
+    if pixels < config.clusters.train:
+        raise InputError(
+            f"clusters.train: expected at most as many clusters as pixels, found "
+            f"{config.clusters.train} clusters for {pixels} pixels; lower clusters.train and "
+            "clusters.final."
+        )
     console.print(f"{len(scenes)} scenes: {_named(scenes)}")
     crops, valid = sample_crops(config, scenes)
     with _clock() as clock:
@@ -222,7 +229,8 @@ def claim(workdir: str, config: ml_collections.ConfigDict) -> None:
     mine = options.as_json(config)
     try:
         os.makedirs(workdir, exist_ok=True)
-        if os.path.exists(path):
+        # A run that failed before its first step left nothing that is worth keeping.
+        if os.path.exists(path) and os.path.exists(os.path.join(workdir, "metrics.jsonl")):
             with open(path, encoding="utf-8") as file:
                 other = json.load(file)
         else:
