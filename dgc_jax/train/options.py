@@ -62,6 +62,12 @@ def check(config: ml_collections.ConfigDict) -> None:
             raise InputError(
                 f"{field}: expected one of {', '.join(choices)}, found {config[section][name]!r}."
             )
+    for field, length in (("data.overlap", 2), ("model.features", 3), ("model.strides", 3)):
+        section, name = field.split(".")
+        value = config[section][name]
+        numbers = all(isinstance(number, int | float) for number in value or ())
+        if value is not None and (len(value) != length or not numbers):
+            raise InputError(f"{field}: expected {length} numbers, found {tuple(value)}.")
     if config.model.window % 2 == 0:
         raise InputError(
             f"model.window: expected an odd number of pixels, found {config.model.window}; "
