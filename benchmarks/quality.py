@@ -192,7 +192,7 @@ def about(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results"))
+    parser.add_argument("--out", help="folder of quality.json; default: benchmarks/results")
     parser.add_argument("--page", help="default: docs/quality.md; with --smoke OUT/quality.md")
     parser.add_argument("--seeds", type=int, help="default: 5; with --smoke 1")
     parser.add_argument("--ablation-seeds", type=int, default=3)
@@ -209,6 +209,9 @@ def arguments() -> argparse.Namespace:
     if unknown := set(args.only) - set(PARTS):
         parser.error(f"--only: expected {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
     args.seeds = args.seeds or (1 if args.smoke else 5)
+    args.out = args.out or str(
+        pathlib.Path(cache_folder(), "smoke") if args.smoke else ROOT / "benchmarks" / "results"
+    )
     args.page = args.page or str(
         pathlib.Path(args.out, "quality.md") if args.smoke else ROOT / "docs" / "quality.md"
     )

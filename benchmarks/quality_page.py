@@ -19,7 +19,7 @@ _MEASURES = """
 - *stray*: 4-connected regions of one cluster with fewer than 10 pixels, a megapixel. *edges*:
   F-score of the map's boundaries against the true ones, 2 pixels tolerance.
 - Other cells: mean ± standard deviation over seeds, the worst seed in brackets. *seconds*: to train
-  from opened scenes, or to fit.
+  from read crops, compiling included, or to fit.
 - Maps of K = 2, 4 and 16 are cut from one training a seed: the models differ in `clusters.final`
   alone, which training does not read. *unmerged* is the map of the trained clusters before merging,
   scored in the same way: it tells what the map knows apart from what the merge keeps.
@@ -101,7 +101,7 @@ def targets(results: dict[str, Any]) -> str:
     dgc = _rows(results, "dgc", "DGC")
     lines: list[list[str]] = []
 
-    def add(measure: str, asked: str, reached: float | None, passed: bool, digits: int = 3) -> None:
+    def add(measure: str, asked: str, reached: float | None, passed: bool, digits: int = 4) -> None:
         shown = "not measured" if reached is None else f"{reached:.{digits}f}"
         verdict = "-" if reached is None else "pass" if passed else "miss"
         lines.append([measure, asked, shown, verdict])

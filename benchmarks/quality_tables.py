@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from baselines import UNMERGED
+from baselines import METHODS, UNMERGED
 
 START = "start (0 steps)"
 LONGER = "3 x the steps"
@@ -92,10 +92,11 @@ def groups(results: dict[str, Any], part: str, scene: str = "leaves") -> dict[st
 
 
 def _methods(results: dict[str, Any]) -> dict[str, list[Row]]:
+    rivals = groups(results, "baselines")
     return {
         **groups(results, "dgc"),
         **groups(results, "start"),
-        **dict(sorted(groups(results, "baselines").items())),
+        **{name: rivals[name] for name in METHODS if name in rivals},
     }
 
 
@@ -238,9 +239,8 @@ def real(results: dict[str, Any]) -> str:
     scenes = real_scenes(results)
     if not scenes:
         return "None was measured; name some with `--real`.\n"
-    methods = list(dict.fromkeys(method for of in scenes.values() for method in of))
     lines = []
-    for method in ["DGC", START, *sorted(set(methods) - {"DGC", START})]:
+    for method in ("DGC", START, *METHODS):
         each = [of.get(method, []) for of in scenes.values()]
         if all(each):
             cells = [spread(accuracies(rows)) for rows in each]
