@@ -52,9 +52,7 @@ def _parse(arguments: list[str]) -> str:
         hint = f"{near[2]!r}; did you mean {near[1]!r}?" if near else f"{wrong!r}."
         raise InputError(f"--config: there is no field {hint}") from error
     if not given or len(rest) > 1:
-        raise InputError(
-            f"expected --config=configs/dgc4.py and flags, found {rest[1:] or 'none'}."
-        )
+        raise InputError(f"expected --config=configs/dgc4.py, found {rest[1:] or 'none'}.")
     return os.path.splitext(os.path.basename(path))[0] + (variant and f"-{variant}")
 
 

@@ -52,7 +52,7 @@ def test_finished_run_is_told_and_exits_with_0(launched, tiny_run: TinyRun) -> N
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "expected --config=configs/dgc4.py and flags, found none"),
+        ([], "expected --config=configs/dgc4.py, found none"),
         (["--config=configs/none.py"], "found no 'configs/none.py'"),
         (["--config=configs/dgc4.py:huge"], "expected no variant or ':tiny'"),
         (
