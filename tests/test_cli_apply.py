@@ -1,0 +1,311 @@
+"""`dgc segment` and `dgc evaluate`: what they write, skip, report and refuse."""
+
+import csv
+import json
+import pathlib
+import shutil
+
+import click.testing
+import numpy as np
+import PIL.Image
+import pytest
+import spectral.io.envi
+import tensorstore as ts
+from conftest import TinyRun
+
+from dgc_jax import InputError, commands, load, open_cube
+from dgc_jax.apply import metrics
+from dgc_jax.cli import main
+from dgc_jax.data import leaves
+
+
+def dgc(*arguments: object) -> click.testing.Result:
+    result = click.testing.CliRunner().invoke(main, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception  # a traceback is never right
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Two scenes with label maps beside them, and one file that is no scene."""
+    folder = tmp_path_factory.mktemp("new")
+    for number in range(2):
+        reflectance, labels = leaves.simulate(number, leaves.Leaves(size=40, scenes=2, seed=8))
+        spectral.io.envi.save_image(
+            str(folder / f"new{number}.hdr"),
+            reflectance[: 40 - 7 * number],
+            dtype=np.float32,
+            metadata={
+                "wavelength": np.linspace(400, 1000, 301).tolist(),
+                "wavelength units": "nm",
+                "map info": "{UTM, 1, 1, 500000, 4000000, 2, 2, 33, North, WGS-84}",
+            },
+        )
+        PIL.Image.fromarray(labels[: 40 - 7 * number]).save(folder / f"new{number}_labels.png")
+    (folder / "broken.npy").write_bytes(b"no array")
+    return folder
+
+
+def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_segment_writes_every_format_alike(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    out = tmp_path / "out"
+    scene = folder / "new1.hdr"
+    result = dgc("segment", tiny_run.workdir, scene, "--out", out, "--format", "npy,png,envi,zarr")
+    assert result.exit_code == 0, result.output
+    expected = load(str(tiny_run.workdir)).segment(open_cube(scene))
+    assert expected.shape == (33, 40)
+    np.testing.assert_array_equal(np.load(out / "new1.npy"), expected)
+    with PIL.Image.open(out / "new1.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), expected)
+    envi = spectral.io.envi.open(out / "new1.hdr", out / "new1.img")
+    np.testing.assert_array_equal(envi.read_band(0), expected)
+    assert envi.metadata["map info"][:2] == ["UTM", "1"]
+    store = ts.open({"driver": "zarr3", "kvstore": f"file://{out}/new1.zarr/"}).result()
+    np.testing.assert_array_equal(store.read().result(), expected)
+    assert (out / "new1_overlay.png").exists()
+
+
+def test_bad_scene_is_told_and_the_rest_go_on(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    result = dgc("segment", tiny_run.workdir, folder, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("dgc: ")]
+    assert len(errors) == 1
+    assert "broken.npy cannot be opened" in errors[0]
+    assert "1 of 3 scenes failed" in result.stdout
+    areas = read_csv(tmp_path / "out" / "areas.csv")
+    assert {row["scene"] for row in areas} == {"new0", "new1"}
+
+
+def test_only_bad_scenes_exit_with_2(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    out = tmp_path / "out"
+    result = dgc("segment", tiny_run.workdir, folder / "broken.npy", "--out", out)
+    assert result.exit_code == 2
+    assert not (out / "areas.csv").exists()
+
+
+def test_rerun_skips_what_is_finished_and_sums_up_all(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    scenes = [folder / "new0.hdr", folder / "new1.hdr"]
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert dgc("segment", tiny_run.workdir, *scenes, "--out", whole).exit_code == 0
+    assert dgc("segment", tiny_run.workdir, scenes[0], "--out", out).exit_code == 0
+    written = (out / "new0.hdr").stat().st_mtime_ns
+    result = dgc("segment", tiny_run.workdir, *scenes, "--out", out)
+    assert result.exit_code == 0
+    assert "new0: complete already" in result.stdout
+    assert "new1: segmented" in result.stdout
+    assert (out / "new0.hdr").stat().st_mtime_ns == written
+    for name in ("areas.csv", "spectra.csv"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_map_that_is_unfinished_in_one_format_is_made_again(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    call = ["segment", tiny_run.workdir, folder / "new0.hdr", "--out", tmp_path / "out"]
+    dgc(*call)
+    (tmp_path / "out" / "new0_overlay.png").unlink()
+    assert "new0: segmented" in dgc(*call).stdout
+    assert (tmp_path / "out" / "new0_overlay.png").exists()
+
+
+def test_spectra_are_means_over_the_pixels_of_all_scenes(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    scenes = [folder / "new0.hdr", folder / "new1.hdr"]
+    dgc("segment", tiny_run.workdir, *scenes, "--out", tmp_path, "--format", "npy")
+    cubes = [open_cube(scene) for scene in scenes]
+    pixels = np.concatenate([c.read(0, 0, *c.shape[:2])[0].reshape(-1, 301) for c in cubes])
+    labels = np.concatenate([np.load(tmp_path / f"new{n}.npy").ravel() for n in range(2)])
+    rows = read_csv(tmp_path / "spectra.csv")
+    assert [float(row["wavelength_nm"]) for row in rows[:2]] == [400, 402]
+    for cluster in np.unique(labels):
+        mine = pixels[labels == cluster].astype(np.float64)
+        mean = [float(row[f"cluster {cluster}_mean"]) for row in rows]
+        spread = [float(row[f"cluster {cluster}_std"]) for row in rows]
+        np.testing.assert_allclose(mean, mine.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(spread, mine.std(0), rtol=1e-4)
+
+
+def test_scenes_are_read_as_options_say(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    reflectance, _ = open_cube(folder / "new0.hdr").read(0, 0, 40, 40)
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "s.npy", np.moveaxis(reflectance, 2, 0))
+    mask = np.ones((40, 40), np.uint8)
+    mask[:, 30:] = 0
+    np.save(tmp_path / "in" / "s_mask.npy", mask)
+    arguments = ["--axes", "brc", "--mask", "{stem}_mask.npy", "--format", "npy"]
+    result = dgc("segment", tiny_run.workdir, tmp_path / "in", "--out", tmp_path, *arguments)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(np.load(tmp_path / "s.npy") > 0, mask > 0)
+
+
+def test_folder_of_the_scenes_is_refused_for_maps(tiny_run: TinyRun, folder: pathlib.Path) -> None:
+    before = sorted(folder.iterdir())
+    result = dgc("segment", tiny_run.workdir, folder / "new0.hdr", "--out", folder)
+    assert result.exit_code == 2
+    assert "expected a folder without the scenes" in result.stderr
+    assert sorted(folder.iterdir()) == before
+
+
+def test_maps_of_another_model_are_not_mixed_in(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_run.workdir / "checkpoints" / "model", other / "checkpoints" / "model")
+    about = other / "checkpoints" / "model" / "about.json"
+    about.write_text(about.read_text().replace('"step": 12', '"step": 13'))
+    call = [folder / "new0.hdr", "--out", tmp_path / "out"]
+    assert dgc("segment", tiny_run.workdir, *call).exit_code == 0
+    result = dgc("segment", other, *call)
+    assert result.exit_code == 2
+    assert f"found maps of another model (of {tiny_run.workdir})" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--format", "geotiff"], "expected some of envi, png, npy, zarr, found geotiff"),
+        (["--format", ""], "found none"),
+        ([], "Missing option '--out'"),
+    ],
+)
+def test_bad_usage_of_segment_exits_with_2(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path, arguments: list[str], told: str
+) -> None:
+    out = ["--out", tmp_path / "out"] if arguments else []
+    result = dgc("segment", tiny_run.workdir, folder, *out, *arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
+def test_segment_without_a_model_exits_with_2(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    result = dgc("segment", tmp_path, folder, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "expected the workdir of a finished run" in result.stderr
+
+
+def test_segment_into_the_workdir_of_a_run_is_refused(
+    tiny_run: TinyRun, folder: pathlib.Path
+) -> None:
+    result = dgc("segment", tiny_run.workdir, folder / "new0.hdr", "--out", tiny_run.workdir)
+    assert result.exit_code == 2
+    assert "found the workdir of a run" in result.stderr
+
+
+def test_evaluating_the_training_scenes_gives_the_scores_of_the_summary(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    out = tmp_path / "scores.json"
+    labels = ["--labels", "{stem}_labels.png"]
+    result = dgc("evaluate", tiny_run.workdir, *labels, "--out", out)
+    assert result.exit_code == 0, result.output
+    with open(out, encoding="utf-8") as file:
+        assert json.load(file) == {
+            "scenes": ["leaf_00", "leaf_01"],
+            "scores": tiny_run.summary["scores"],
+        }
+    assert "flat background" in result.stdout
+    assert "0.972" in result.stdout  # the paper's number beside
+
+
+def test_written_maps_are_used_unless_something_is_newer(
+    tiny_run: TinyRun, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dgc_jax.apply.segmenter import Segmenter
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("segmented again")
+
+    monkeypatch.setattr(Segmenter, "segment", refuse)
+    again = commands.evaluate(str(tiny_run.workdir), "{stem}_labels.png")
+    assert again["scores"] == tiny_run.summary["scores"]
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run.workdir, copy)
+    (copy / "checkpoints" / "model").touch()
+    for name in ("leaf_00.hdr", "leaf_01.hdr"):
+        (copy / "maps" / name).touch()
+    commands.evaluate(str(copy), "{stem}_labels.png")
+    (copy / "maps" / "leaf_01.hdr").unlink()
+    with pytest.raises(AssertionError, match="segmented again"):
+        commands.evaluate(str(copy), "{stem}_labels.png")
+
+
+def test_evaluating_other_scenes_segments_them(tiny_run: TinyRun, folder: pathlib.Path) -> None:
+    scenes = [str(folder / "new0.hdr"), str(folder / "new1.hdr")]
+    result = commands.evaluate(str(tiny_run.workdir), "{stem}_labels.png", scenes)
+    segmenter = load(str(tiny_run.workdir))
+    counts = np.zeros((4, 3), np.int64)
+    for number, scene in enumerate(scenes):
+        with PIL.Image.open(folder / f"new{number}_labels.png") as picture:
+            truth = np.asarray(picture)
+        counts += metrics.confusion(truth, segmenter.segment(open_cube(scene)), 4, 3)
+    assert result["scenes"] == ["new0", "new1"]
+    assert result["scores"] == metrics.scores(counts, leaves.CLASSES, leaves.BACKGROUND)
+
+
+def test_table_names_background_and_unlabelled_are_those_given(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    out = tmp_path / "scores.json"
+    result = dgc(
+        *("evaluate", tiny_run.workdir, "--labels", "{stem}_labels.png", "--out", out),
+        *("--table", "1=4,3=2", "--classes", "o,a,b,c", "--unlabelled", "4", "--background", "2"),
+    )
+    assert result.exit_code == 0, result.output
+    with open(out, encoding="utf-8") as file:
+        scores = json.load(file)["scores"]
+    assert scores["cluster_to_class"] == {"1": "c", "2": None, "3": "a"}
+    counts = np.zeros((4, 3), np.int64)
+    for name in ("leaf_00", "leaf_01"):
+        with PIL.Image.open(f"{tiny_run.scenes}/{name}_labels.png") as picture:
+            truth = (np.asarray(picture) + 1) % 5  # 4 means unlabelled, so 0 is a class
+        with PIL.Image.open(tiny_run.workdir / "maps" / f"{name}.png") as picture:
+            counts += metrics.confusion(truth, np.asarray(picture), 4, 3)
+    assert scores == metrics.scores(counts, ["o", "a", "b", "c"], [3], [4, 0, 2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--labels", "{stem}_truth.png"], "found none; give a pattern such as {stem}_labels.png"),
+        (["--labels", "{stem}_labels.png", "--table", "4=1"], "from 1 to 3, found 4"),
+        (["--labels", "{stem}_labels.png", "--table", "1:1"], "expected a class for each cluster"),
+        (["--labels", "{stem}_labels.png", "--table", "1=1,1=2"], "expected a class for each"),
+        (["--labels", "{stem}_labels.png", "--background", "x"], "--background: expected whole"),
+        (["--labels", "{stem}_labels.png", "--background", "7"], "is (7,)"),
+        (["--labels", "{stem}_labels.png", "--classes", "a,b"], "2 classes are named"),
+        ([], "Missing option '--labels'"),
+    ],
+)
+def test_bad_usage_of_evaluate_exits_with_2(
+    tiny_run: TinyRun, arguments: list[str], told: str
+) -> None:
+    result = dgc("evaluate", tiny_run.workdir, *arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
+def test_label_maps_without_a_labelled_pixel_are_refused(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    PIL.Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "blank.png")
+    with pytest.raises(InputError, match="expected labelled pixels, found none"):
+        commands.evaluate(
+            str(tiny_run.workdir), str(tmp_path / "blank.png"), str(folder / "new0.hdr")
+        )
