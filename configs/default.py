@@ -32,7 +32,8 @@ def get_config() -> ml_collections.ConfigDict:
     model.bandwidth = 0.25  # start of the learned bandwidth, in units of the unit embedding
     model.temperature = 0.05  # of the soft assignment
     model.whiten = 0.75  # how far the first embedding is whitened, 0..1; measured
-    model.network = 0.05  # size of the network's part in it, beside the linear part; measured
+    model.linear = 1.0  # size of the linear part of it, from spectra; the paper has none
+    model.network = 0.05  # size of the network's part of it; measured
 
     config.data = data = ml_collections.ConfigDict()
     # "leaves" (simulated, embedded), or a path, a folder, a glob, or a tuple of them.

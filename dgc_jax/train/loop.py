@@ -100,6 +100,7 @@ def train(
             start=config.centroids.start,
             pixels=config.centroids.pixels,
             whiten=config.model.whiten,
+            linear=config.model.linear,
             network=config.model.network,
         )
         probes = crops[: config.monitor.probes], valid[: config.monitor.probes]

@@ -44,6 +44,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         ("model.iterations", 0, 1000),
         ("model.window", 1, 99),
         ("model.whiten", 0, 1),
+        ("model.linear", 0, 1000),
         ("model.network", 0, 1000),
         ("train.steps", 0, 10**9),
         ("train.log_every", 1, 10**9),

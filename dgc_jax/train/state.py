@@ -149,6 +149,7 @@ def create_state(
     start: str = "kmeans++",
     pixels: int = 20_000,
     whiten: float = 0.75,
+    linear: float = 1.0,
     network: float = 0.05,
 ) -> TrainState:
     """The state that training starts from, fitted to un-augmented sample crops.
@@ -168,7 +169,8 @@ def create_state(
         start: `"kmeans++"` or `"random"`, the start of the centroids.
         pixels: embeddings drawn for the start of the centroids.
         whiten: how far the embedding starts whitened, 0..1.
-        network: size of the network's part of the first embedding beside the linear part.
+        linear: size of the linear part of the first embedding.
+        network: size of the network's part of it.
 
     Raises:
         InputError: if the sample has no valid pixels, or fewer than clusters.
@@ -194,7 +196,7 @@ def create_state(
     shape = (*one, recipe.encoder.embedding)
     shift = recipe.mean_shift.init(encoder_key, jnp.zeros(shape), everywhere)["params"]
 
-    encoder = _principal_start(recipe, encoder, constants, crops, valid, whiten, network)
+    encoder = _principal_start(recipe, encoder, constants, crops, valid, whiten, (linear, network))
     params = {"encoder": encoder, "mean_shift": shift}
     z = np.concatenate(
         [np.asarray(_embed_raw(recipe, params, constants, c, v))[v] for c, v in _each(crops, valid)]
@@ -256,17 +258,17 @@ def _principal_start(
     crops: np.ndarray,
     valid: np.ndarray,
     whiten: float,
-    network: float,
+    sizes: tuple[float, float],
 ) -> Parameters:
     """Sets the affine map of the encoder from the sample.
 
-    The embedding starts as the principal axes of the spectra, those of the network's features
-    beside them at `network` times their size, all partly whitened.
+    The embedding starts as the principal axes of the spectra plus those of the network's features,
+    both partly whitened and of the given sizes.
     """
     each = [_moments(recipe, encoder, constants, c, v) for c, v in _each(crops, valid)]
     count = np.count_nonzero(valid)
     maps, offset = [], 0.0
-    for part, size in ((0, 1.0), (1, network)):
+    for part, size in enumerate(sizes):
         mean, second = (
             np.sum([np.asarray(e[part][i], np.float64) for e in each], axis=0) / count
             for i in (0, 1)
