@@ -1,5 +1,6 @@
 """A finished model at work: tiles, probabilities, band grids, and what it refuses."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -39,6 +40,18 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Cube:
 
 
 @pytest.fixture(scope="module")
+def unmerged(segmenter: Segmenter) -> Segmenter:
+    """The model with 64 random centroids and an id for each: many borders, none of them clear."""
+    bank = jax.random.normal(jax.random.key(0), (64, segmenter.bank.shape[1]))
+    return dataclasses.replace(
+        segmenter,
+        bank=centroids.unit(bank),
+        lookup=jnp.arange(1, 65, dtype=jnp.uint8),
+        names=tuple(f"cluster {k}" for k in range(1, 65)),
+    )
+
+
+@pytest.fixture(scope="module")
 def whole(segmenter: Segmenter, scene: Cube) -> np.ndarray:
     """Its labels, predicted as one image."""
     reflectance, valid = scene.read(0, 0, 150, 133)
@@ -58,12 +71,17 @@ def write_envi(path: pathlib.Path, reflectance: np.ndarray, wavelengths: np.ndar
 
 @pytest.mark.parametrize("tile", [32, 64, 100, None])
 def test_tiles_give_the_labels_of_the_whole_image(
-    segmenter: Segmenter, scene: Cube, whole: np.ndarray, tile: int | None
+    unmerged: Segmenter, scene: Cube, tile: int | None
 ) -> None:
-    labels = segmenter.segment(scene, tile)
+    reflectance, valid = scene.read(0, 0, 150, 133)
+    whole = np.array(unmerged.predict(reflectance[None], valid[None]))[0]
+    labels = unmerged.segment(scene, tile)
     assert labels.dtype == np.uint8
-    assert len(np.unique(whole)) > 2  # else there is nothing to get wrong
     np.testing.assert_array_equal(labels, whole)
+    # The test can fail: labels at the seams do depend on what lies beyond them.
+    if tile:
+        cut = np.array(unmerged.predict(reflectance[None, :tile, :tile], valid[None, :tile, :tile]))
+        assert np.any(cut[0] != whole[:tile, :tile])
 
 
 def test_pixels_are_labelled_exactly_where_there_are_data(
@@ -85,7 +103,7 @@ def test_labels_are_those_of_the_nearest_centroid(segmenter: Segmenter, scene: C
     reflectance, valid = (array[None] for array in scene.read(40, 10, 64, 64))
     constants = segmenter.normalisation
     spectra = normalisation.normalise(normalisation.to_bins(reflectance, constants), constants)
-    _, z = embed(segmenter.recipe, segmenter.params, spectra, jnp.asarray(valid))
+    _, z = jax.jit(embed, static_argnums=0)(segmenter.recipe, segmenter.params, spectra, valid)
     cosines = np.asarray(z, np.float64) @ np.asarray(segmenter.bank, np.float64).T
     expected = np.where(valid, np.asarray(segmenter.lookup)[cosines.argmax(-1)], 0)
     labels = np.asarray(segmenter.predict(reflectance, valid))
@@ -103,7 +121,7 @@ def test_probabilities_sum_to_one_and_gather_the_merged_centroids(
 
     constants = segmenter.normalisation
     spectra = normalisation.normalise(normalisation.to_bins(reflectance, constants), constants)
-    _, z = embed(segmenter.recipe, segmenter.params, spectra, jnp.asarray(valid))
+    _, z = jax.jit(embed, static_argnums=0)(segmenter.recipe, segmenter.params, spectra, valid)
     logits = np.asarray(z, np.float64) @ np.asarray(segmenter.bank, np.float64).T
     q = np.exp((logits - logits.max(-1, keepdims=True)) / segmenter.recipe.temperature)
     q /= q.sum(-1, keepdims=True)
