@@ -67,8 +67,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.augment = augment = ml_collections.ConfigDict()  # strengths; 0 switches off
     augment.flip = 1.0  # share of the views that may be mirrored
     augment.turn = 1.0  # share of the views that may be turned by quarters
-    augment.gain = 0.0  # standard deviation of the log brightness; 0: measured
-    augment.tilt = 0.0  # standard deviation of the log slope, first to last band
+    augment.gain = 0.2  # standard deviation of the log brightness; measured
+    augment.tilt = 0.1  # standard deviation of the log slope, first to last band; measured
     augment.noise = 0.0  # standard deviation, in units of the data set's
     augment.band_dropout = 0.0  # share of bins set to zero
     augment.band_shift = 0.0  # bins, greatest shift along the spectrum
@@ -95,9 +95,9 @@ def get_config() -> ml_collections.ConfigDict:
     optim.clip = 1.0  # largest norm of the gradient
 
     config.train = train = ml_collections.ConfigDict()
-    train.steps = 80
+    train.steps = 60
     train.log_every = 10  # steps
-    train.checkpoint_every = 40  # steps
+    train.checkpoint_every = 30  # steps
     train.precision = "auto"  # float32, bfloat16, or auto: bfloat16 on a GPU, else float32
 
     config.monitor = monitor = ml_collections.ConfigDict()

@@ -199,3 +199,10 @@ def test_an_array_behind_a_web_server_is_a_cube_like_any_other(tmp_path):
     assert valid.all()
     assert cube.name == "scene"
     np.testing.assert_array_equal(cube.wavelengths, CENTRES)
+
+
+def test_an_empty_npy_file_is_refused_in_one_sentence(tmp_path):
+    path = tmp_path / "empty.npy"
+    path.touch()
+    with pytest.raises(InputError, match=r"empty\.npy"):
+        open_cube(path)

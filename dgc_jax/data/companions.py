@@ -80,7 +80,7 @@ def read_mask(mask_path: str, path: str, size: tuple[int, int]) -> np.ndarray:
             with PIL.Image.open(mask_path) as picture:
                 colours = picture.convert("RGB") if "A" in picture.getbands() else picture
                 mask = np.asarray(colours)
-    except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:
+    except (OSError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(
             f"{mask_path} cannot be read as a mask ({reason}): expected a PNG picture or a NPY "

@@ -25,7 +25,7 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         raise InputError(f"{path} holds one array without a name: leave variable={variable!r} out.")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(
             f"{path} cannot be opened as a NumPy array of plain numbers ({reason}): "
