@@ -98,7 +98,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.steps = 60
     train.log_every = 10  # steps
     train.checkpoint_every = 30  # steps
-    train.precision = "auto"  # float32, bfloat16, or auto: bfloat16 on a GPU, else float32
+    train.precision = "float32"  # or bfloat16: type of activations, for GPUs
 
     config.monitor = monitor = ml_collections.ConfigDict()
     monitor.every = 10  # steps: an "epoch"

@@ -169,7 +169,7 @@ def test_workdir_that_cannot_be_written_is_refused(
         ("data__batch", 0, "data.batch: expected a number from 1"),
         ("model__window", 4, "model.window: expected an odd number"),
         ("data__normalisation", "zscore", "data.normalisation: expected one of global, band"),
-        ("train__precision", "float16", "train.precision: expected one of auto, float32"),
+        ("train__precision", "float16", "train.precision: expected one of float32, bfloat16"),
         ("centroids__start", "best", r"centroids.start: expected 'kmeans\+\+' or 'random'"),
         ("data__overlap", (0.8, 0.2), "data.overlap must be two shares"),
         ("data__scenes", "nothing_here/*.hdr", "nothing_here"),

@@ -16,6 +16,7 @@ centre of the window stands in for it, so that neither the border of the image n
 a rim on an even surface. The embedding depends on pixels at most `RADIUS` away.
 """
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -168,7 +169,9 @@ class Encoder(nn.Module):
         if raw:
             return y
         clean = jnp.where(valid[..., None], spectra, 0)
-        p = clean @ linear + y @ mix + offset[None, None, None, :]
+        # Whitening enlarges small differences: a GPU's short float32 products would spoil them.
+        exact = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+        p = exact(clean, linear) + exact(y, mix) + offset[None, None, None, :]
         p = p * jax.lax.rsqrt(jnp.sum(p**2, axis=-1, keepdims=True) + 1e-12)
         return jnp.where(valid[..., None], p, 0)
 

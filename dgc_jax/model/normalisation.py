@@ -113,7 +113,8 @@ def fit(
 
 def to_bins(crops: jax.Array, normalisation: Normalisation) -> jax.Array:
     """Averages `[..., band]` reflectance to `[..., bin]` in units of the data set's deviation."""
-    return (crops @ normalisation.bins) / normalisation.scale
+    weights = normalisation.bins
+    return jnp.matmul(crops, weights, precision=jax.lax.Precision.HIGHEST) / normalisation.scale
 
 
 def normalise(spectra: jax.Array, normalisation: Normalisation) -> jax.Array:

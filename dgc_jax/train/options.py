@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import ml_collections
 
 from dgc_jax.data.augment import Augment
@@ -20,7 +19,7 @@ from dgc_jax.model.mean_shift import UnrolledMeanShift
 from dgc_jax.model.normalisation import KINDS
 from dgc_jax.train.state import Optimizer, Recipe
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16")
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -77,10 +76,8 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def recipe(config: ml_collections.ConfigDict) -> Recipe:
-    """The constants of training; `auto` precision is bfloat16 on a GPU, else float32."""
+    """The constants of training."""
     precision = config.train.precision
-    if precision == "auto":
-        precision = "bfloat16" if jax.default_backend() == "gpu" else "float32"
     model, loss, optim = config.model, config.loss, config.optim
     return Recipe(
         encoder=Encoder(
