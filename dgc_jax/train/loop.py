@@ -305,7 +305,7 @@ def _bar(console: rich.console.Console, steps: int) -> Iterator[Any]:
         return
     columns = (
         rich.progress.TextColumn("training"),
-        rich.progress.BarColumn(),
+        rich.progress.BarColumn(bar_width=16),  # leaves room for the numbers in 80 columns
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeRemainingColumn(),
         rich.progress.TextColumn("{task.fields[summary]}"),
@@ -322,7 +322,7 @@ def _bar(console: rich.console.Console, steps: int) -> Iterator[Any]:
 def _summary(metrics: dict[str, float]) -> str:
     shown = {
         "loss": "loss",
-        "monitor/nmi": "NMI between epochs",
+        "monitor/nmi": "NMI",
         "monitor/active_clusters": "active clusters",
     }
     return "  ".join(f"{text} {metrics[n]:.4g}" for n, text in shown.items() if n in metrics)
