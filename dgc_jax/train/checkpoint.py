@@ -35,11 +35,9 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             os.path.join(os.path.abspath(workdir), "checkpoints"),
             options=ocp.CheckpointManagerOptions(
+                best_fn=_rank,  # without it the metrics are not written, and lost on a resume
                 preservation_policy=AnyPreservationPolicy(
-                    [
-                        LatestN(_KEPT),
-                        BestN(get_metric_fn=lambda metrics: metrics["soft_information"], n=1),
-                    ]
+                    [LatestN(_KEPT), BestN(get_metric_fn=_rank, n=1)]
                 ),
             ),
         )
@@ -93,6 +91,10 @@ class Checkpoints:
         """Waits for saves under way."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def _rank(metrics: dict[str, float]) -> float:
+    return metrics["soft_information"]
 
 
 def _arrays(state: TrainState) -> dict[str, Any]:
