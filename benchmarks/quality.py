@@ -89,6 +89,7 @@ def settings_of(smoke: bool) -> Settings:
         "data.crop": 32,
         "data.batch": 2,
         "data.sample": 4,
+        "clusters.sample": 8,
         "clusters.train": 6,
         "centroids.pixels": 500,
         "train.steps": 2,

@@ -20,6 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.clusters = clusters = ml_collections.ConfigDict()
     clusters.train = 64  # centroids that are trained; measured: room for a class of 2 %
+    clusters.sample = 384  # crops over which they are described for merging; measured
     clusters.final = config_dict.placeholder(int)  # clusters left after merging; at most train
 
     config.model = model = ml_collections.ConfigDict()
@@ -56,7 +57,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.pairs_per_window = 1  # consecutive steps that share one larger window a scene
     data.bin_width = 20.0  # nm, bands are averaged to bins; 0: none; measured
     data.normalisation = "global"  # or band, snv, l2, log: dgc_jax/model/normalisation.py
-    data.sample = 48  # crops that fit the normalisation, the start and the merge tree
+    data.sample = 48  # crops that fit the normalisation and the start
     data.leaves = leaves = ml_collections.ConfigDict()  # the simulated scenes
     leaves.scenes = 8
     leaves.size = 192  # pixels, rows and columns
@@ -117,6 +118,7 @@ def apply_variant(config: ml_collections.ConfigDict, variant: str) -> ml_collect
     if variant == "tiny":
         config.data.leaves.update(scenes=3, size=80)
         config.data.update(crop=32, batch=2, sample=8)
+        config.clusters.sample = 48
         config.centroids.pixels = 4000
         config.train.update(steps=20, checkpoint_every=10)
         config.optim.warmup = 5

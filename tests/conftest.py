@@ -71,6 +71,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
         "data.classes": leaves.CLASSES,
         "data.background": leaves.BACKGROUND,
         "data.sample": 4,
+        "clusters.sample": 16,
         "centroids.pixels": 1000,
         "train.steps": 12,
         "train.log_every": 1,

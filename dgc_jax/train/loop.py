@@ -44,7 +44,7 @@ class Trained(NamedTuple):
     Attributes:
         state: the last state.
         scenes: the data set.
-        spectra: `[K, bin]` mean binned reflectance of each cluster over the sample crops.
+        spectra: `[K, bin]` mean binned reflectance of each cluster over `clusters.sample` crops.
         counts: `[K]` pixels of each cluster there.
         why: why training stopped, in words.
         metrics: the last numbers that were logged.
@@ -105,7 +105,11 @@ def train(
         )
         probes = crops[: config.monitor.probes], valid[: config.monitor.probes]
         state, why, metrics = _steps(config, workdir, scenes, state, probes, console)
-        spectra, counts = monitor.cluster_spectra(state, crops, valid)
+        # A scene is met some four times at most.
+        enough = math.ceil(4 * pixels / config.data.crop**2)
+        spectra, counts = monitor.cluster_spectra(
+            state, sample_batches(config, scenes, min(config.clusters.sample, enough))
+        )
     return Trained(state, scenes, spectra, counts, why, metrics, clock())
 
 
@@ -198,15 +202,22 @@ def _steps(
 def sample_crops(
     config: ml_collections.ConfigDict, scenes: list[Scene]
 ) -> tuple[np.ndarray, np.ndarray]:
+    """The first `config.data.sample` of the sample crops, all at once; see `sample_batches`."""
+    crops, valid = zip(*sample_batches(config, scenes, config.data.sample), strict=True)
+    return np.concatenate(crops), np.concatenate(valid)
+
+
+def sample_batches(
+    config: ml_collections.ConfigDict, scenes: list[Scene], number: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Un-augmented crops from all over the data set, evenly over its scenes.
 
-    Returns:
-        `[crop, row, column, band]` reflectance and `[crop, row, column]` validity, of
-        `config.data.sample` crops.
+    Yields:
+        `[crop, row, column, band]` reflectance and `[crop, row, column]` validity: `data.batch`
+        crops at a time, fewer in the last one, `number` in all.
     """
-    number, batch = config.data.sample, config.data.batch
-    crops, valid = [], []
-    for _, read in read_batches(
+    batch = config.data.batch
+    batches = read_batches(
         [scene.cube for scene in scenes],
         seed=config.seed,
         first_step=_SAMPLE_STEPS,
@@ -214,10 +225,10 @@ def sample_crops(
         crop=config.data.crop,
         overlap=tuple(config.data.overlap),
         batch=batch,
-    ):
-        crops.append(read.crops[:, 0])
-        valid.append(read.valid[:, 0])
-    return np.concatenate(crops)[:number], np.concatenate(valid)[:number]
+    )
+    for seen, (_, read) in enumerate(batches):
+        left = number - seen * batch
+        yield read.crops[:left, 0], read.valid[:left, 0]
 
 
 def claim(workdir: str, config: ml_collections.ConfigDict) -> None:

@@ -7,6 +7,7 @@ the entropy of the usage, the number of active clusters, and the soft informatio
 H(mean q) - mean H(q), which is high when usage is even and every pixel is sure.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
@@ -105,14 +106,14 @@ def observe(
 
 
 def cluster_spectra(
-    state: TrainState, crops: np.ndarray, valid: np.ndarray
+    state: TrainState, sample: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean binned reflectance of every cluster over sample crops.
 
     Args:
         state: the state of training.
-        crops: `[crop, row, column, band]` reflectance.
-        valid: `[crop, row, column]` bool.
+        sample: pairs of crops `[crop, row, column, band]` and their validity
+            `[crop, row, column]`; one pair is held at a time.
 
     Returns:
         `[K, bin]` float64 mean reflectance (0 for clusters without pixels) and `[K]` pixels.
@@ -120,9 +121,8 @@ def cluster_spectra(
     clusters = state.centroids.shape[0]
     weights = np.asarray(state.normalisation.bins)
     total, count = np.zeros((clusters, weights.shape[1])), np.zeros(clusters, np.int64)
-    for i in range(len(crops)):  # one by one: constant memory
-        inside = valid[i]
-        labels = np.asarray(predict(state, crops[i : i + 1], valid[i : i + 1])[0][0])[inside]
-        np.add.at(total, labels, crops[i][inside] @ weights)
+    for crops, valid in sample:
+        labels = np.asarray(predict(state, crops, valid)[0])[valid]
+        np.add.at(total, labels, crops[valid] @ weights)
         count += np.bincount(labels, minlength=clusters)
     return total / np.maximum(count, 1)[:, None], count

@@ -39,6 +39,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         ("data.batch", 1, 4096),
         ("data.crop", 8, 4096),
         ("data.sample", 1, 100_000),
+        ("clusters.sample", 1, 1_000_000),
         ("data.pairs_per_window", 1, 1_000_000),
         ("model.iterations", 0, 1000),
         ("model.window", 1, 99),
