@@ -189,11 +189,11 @@ def spectra_of(clusters, bands=30, seed=0):
 
 
 def unit_rows(spectra):
-    spectra = np.cbrt(spectra)
+    spectra = np.sqrt(spectra)
     return spectra / np.linalg.norm(spectra, axis=1, keepdims=True)
 
 
-def test_with_equal_counts_the_tree_is_scipys_ward_linkage_of_the_unit_cube_roots():
+def test_with_equal_counts_the_tree_is_scipys_ward_linkage_of_the_unit_square_roots():
     spectra = spectra_of(9)
     want = scipy.cluster.hierarchy.linkage(unit_rows(spectra), method="ward")
     np.testing.assert_allclose(centroids.merge_tree(spectra, np.ones(9)), want, rtol=1e-9)

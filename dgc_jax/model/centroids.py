@@ -181,9 +181,9 @@ def merge(spectra: np.ndarray, counts: np.ndarray, bank: np.ndarray, clusters: i
 def merge_tree(spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Dendrogram of the clusters by the shape of their mean spectra.
 
-    Ward's linkage of the spectra's cube roots (near to lightness: differences among dark materials
-    count as those among bright ones do) at unit length (a shaded part of a leaf joins the leaf),
-    each weighing the square root of its pixels: joining groups of weights u and v at a distance d
+    Ward's linkage of the spectra's square roots at unit length, that is, by Hellinger distance:
+    the root lets differences among dark bands count, unit length lets a shaded part of a leaf join
+    the leaf. Each cluster weighs the square root of its pixels: joining groups of weights u and v at a distance d
     costs u v / (u + v) d^2. With the pixels themselves as weights a small class would cost
     nothing to swallow; with equal weights the tree would follow the many small clusters of mixed
     pixels along edges. SciPy's Ward linkage has no weights, hence the loop.
@@ -202,7 +202,7 @@ def merge_tree(spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """
     if np.any(np.asarray(counts) <= 0):
         raise ValueError("merge_tree: every cluster needs pixels; leave out the empty ones.")
-    means = np.cbrt(np.maximum(np.asarray(spectra, np.float64), 0))
+    means = np.sqrt(np.maximum(np.asarray(spectra, np.float64), 0))
     means = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     weights = np.sqrt(np.asarray(counts, np.float64))
     names, sizes = np.arange(len(means)), np.ones(len(means), int)
