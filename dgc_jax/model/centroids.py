@@ -183,10 +183,10 @@ def merge_tree(spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
     Ward's linkage of the spectra's square roots at unit length, that is, by Hellinger distance:
     the root lets differences among dark bands count, unit length lets a shaded part of a leaf join
-    the leaf. Each cluster weighs the square root of its pixels: joining groups of weights u and v at a distance d
-    costs u v / (u + v) d^2. With the pixels themselves as weights a small class would cost
-    nothing to swallow; with equal weights the tree would follow the many small clusters of mixed
-    pixels along edges. SciPy's Ward linkage has no weights, hence the loop.
+    the leaf. Each cluster weighs the square root of its pixels: joining groups of weights u and v
+    at a distance d costs u v / (u + v) d^2. With the pixels themselves as weights a small class
+    would cost nothing to swallow; with equal weights the tree would follow the many small clusters
+    of mixed pixels along edges. SciPy's Ward linkage has no weights, hence the loop.
 
     Args:
         spectra: `[cluster, band]` mean reflectance of each cluster.
