@@ -33,8 +33,7 @@ from dgc_jax.model import centroids, losses, normalisation  # noqa: E402
 from dgc_jax.show.files import replacing  # noqa: E402
 from dgc_jax.train import loop, options  # noqa: E402
 from dgc_jax.train.state import TrainState, create_state, encode  # noqa: E402
-from dgc_jax.train.step import jitted_step, train_step  # noqa: E402
-from dgc_jax.train.step import data_mesh as mesh_of  # noqa: E402
+from dgc_jax.train.step import data_mesh, jitted_step, train_step  # noqa: E402
 
 
 def median_seconds(function: Callable[..., Any], *arguments: Any, repeats: int) -> float:
@@ -165,7 +164,7 @@ def waiting(
     config: ml_collections.ConfigDict, cubes: list[Any], state: TrainState, n: int
 ) -> float:
     """Share of the time of n steps, read and taken as in training, that is spent on waiting."""
-    take = jitted_step(mesh_of(config.data.batch))
+    take = jitted_step(data_mesh(config.data.batch))
     state = jax.tree.map(jnp.copy, state)  # the step donates its state
     waited, begin, pending = 0.0, 0.0, None
     for number, (_, batch) in enumerate(stopwatch := Stopwatch(batches(config, cubes, n))):
