@@ -1,4 +1,4 @@
-"""The two exceptions that are told to a person in one sentence, without a traceback."""
+"""The three exceptions that are told to a person in one sentence, without a traceback."""
 
 
 class InputError(ValueError):
@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class DivergedError(ArithmeticError):
     """Training met a loss that is not finite; `launch.py` prints why and exits with status 1."""
+
+
+class LostError(ConnectionError):
+    """Another process of the same job has stopped; told by commands, which exit with status 1."""
