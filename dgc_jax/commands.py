@@ -18,11 +18,13 @@ import numpy as np
 import rich.console
 import rich.progress
 
+from dgc_jax import processes
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.experiment import add_scene, scored
-from dgc_jax.show import results
+from dgc_jax.show import results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.train import options
 from dgc_jax.train.checkpoint import model_path
@@ -45,7 +47,8 @@ def segment(
     """Segments scenes into a folder, with the spectra and areas of all of them together.
 
     A scene whose maps are there already is not segmented again. One that fails is told at once, in
-    one line on standard error, and the others go on.
+    one line on standard error, and the others go on. Of many processes (`dgc_jax.processes`) all
+    label each scene together, and the first writes.
 
     Args:
         workdir: folder of a finished run.
@@ -61,7 +64,8 @@ def segment(
     Raises:
         InputError: if there is no model, no scene, or the folder cannot be used.
     """
-    console = console or rich.console.Console()
+    first = processes.first()
+    console = console or rich.console.Console(quiet=not first)
     unknown = [name for name in formats if name not in results.FORMATS]
     if unknown or not formats:
         raise InputError(
@@ -73,18 +77,32 @@ def segment(
     how = {name: trained[name] for name in READING} | _given(reading)
     beside = (how["mask"], how["dark"], how["white"])
     paths = find_scenes(scenes, companions=("{stem}_labels.*", trained["labels"], *beside))
-    _claim(out, workdir, segmenter, paths)
+    processes.same("SCENES", " ".join(map(scene_name, paths)))
+    with processes.agreeing(f"--out={out}"):
+        if first:
+            _claim(out, workdir, segmenter, paths)
+            together.clean(out)
+    there = processes.from_first(
+        [results.finished(out, scene_name(path), formats) for path in paths]
+    )
 
     summaries: list[results.Summary] = []
     wrong: dict[str, str | None] = {}
-    for path in rich.progress.track(paths, "segmenting", console=console):
+    for path, done in rich.progress.track(
+        list(zip(paths, there, strict=True)), "segmenting", console=console
+    ):
         try:
-            cube = segmenter.adapt(open_scenes([path], labels=None, **how)[0].cube)
-            if done := results.finished(out, cube.name, formats):
+            with processes.agreeing(path):
+                cube = segmenter.adapt(open_scenes([path], labels=None, **how)[0].cube)
+                if not done:
+                    store = together.label(segmenter, cube, out)
+            if first and done:
                 labels = results.read_map(out, cube.name, formats, cube.shape[:2])
-            else:
-                labels = results.segment_scene(segmenter, cube, out, formats)
-            summaries.append(results.summarise(segmenter, cube, labels))
+            elif first:
+                labels = store.read().result()
+                results.write_maps(segmenter, cube, labels, out, formats)
+            if first:
+                summaries.append(results.summarise(segmenter, cube, labels))
         except InputError as error:
             wrong[path] = str(error)
             print(f"dgc: {error}", file=sys.stderr)
@@ -92,6 +110,8 @@ def segment(
         wrong[path] = None
         what = "complete already" if done else "segmented"
         console.print(f"{cube.name}: {what}", highlight=False, markup=False, soft_wrap=True)
+    if first:
+        together.clean(out)
     if summaries:
         results.write_summaries(out, segmenter, summaries)
     return wrong

@@ -5,6 +5,8 @@ A finished workdir holds, besides what training leaves there:
     maps/<scene>.png, <scene>_overlay.png, <scene>.hdr + .img     label maps
     spectra.csv, spectra.png, areas.csv                           what the clusters are
     summary.json                                                  how it went, and the scores
+
+Of many processes (`dgc_jax.processes`) all train and segment together, and the first writes.
 """
 
 import json
@@ -18,11 +20,12 @@ import numpy as np
 import rich.console
 import rich.progress
 
+from dgc_jax import processes
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.scenes import Scene
 from dgc_jax.model import centroids
-from dgc_jax.show import results
+from dgc_jax.show import results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
 from dgc_jax.show.tables import print_scores
@@ -47,13 +50,12 @@ def run(
         InputError: if the configuration, the scenes or the workdir cannot be used.
         DivergedError: if a loss is not finite.
     """
-    console = console or rich.console.Console()
+    console = console or rich.console.Console(quiet=not processes.first())
     summary_path = os.path.join(workdir, "summary.json")
     options.check(config)
     loop.claim(workdir, config)
-    if os.path.exists(summary_path):
-        with open(summary_path, encoding="utf-8") as file:
-            summary = json.load(file)
+    if processes.from_first(os.path.exists(summary_path)):
+        summary = _read(summary_path)
         console.print(
             f"{workdir} is finished already ({summary['stopped_because']}).", soft_wrap=True
         )
@@ -61,14 +63,26 @@ def run(
         return summary
 
     trained = loop.train(config, workdir, console)
-    save_model(workdir, merged(config, trained))
+    with processes.agreeing(f"--workdir={workdir}"):
+        if processes.first():
+            save_model(workdir, merged(config, trained))
+            together.clean(os.path.join(workdir, "maps"))
     segmenter = load(workdir)
     summaries: list[results.Summary] = []
-    counts = None
+    counts, maps = None, os.path.join(workdir, "maps")
     for scene in rich.progress.track(trained.scenes, "segmenting", console=console):
-        labels = results.segment_scene(segmenter, scene.cube, os.path.join(workdir, "maps"))
-        counts = add_scene(counts, scene, labels, segmenter)
-        summaries.append(results.summarise(segmenter, scene.cube, labels))
+        cube = segmenter.adapt(scene.cube)
+        with processes.agreeing(cube.path):
+            store = together.label(segmenter, cube, maps)
+        if processes.first():
+            labels = store.read().result()
+            results.write_maps(segmenter, cube, labels, maps, ("envi", "png"))
+            counts = add_scene(counts, scene, labels, segmenter)
+            summaries.append(results.summarise(segmenter, cube, labels))
+    if not processes.first():
+        processes.wait()
+        return _read(summary_path)
+    together.clean(maps)
     results.write_summaries(workdir, segmenter, summaries)
 
     pixels = sum(scene.spectra.count for scene in summaries)
@@ -87,6 +101,7 @@ def run(
     }
     with replacing(summary_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(summary, file, indent=1)
+    processes.wait()
     if summary["scores"]:
         print_scores(summary["scores"], console)
     console.print(
@@ -186,6 +201,11 @@ def scored(
     names = list(classes or ())[: len(counts)]
     names += [f"class {k}" for k in range(len(names) + 1, len(counts) + 1)]
     return metrics.scores(counts, names, background, table)
+
+
+def _read(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 def _point_at_results(workdir: str, console: rich.console.Console) -> None:

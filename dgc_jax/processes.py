@@ -14,6 +14,8 @@ import contextlib
 import os
 import re
 import sys
+import time
+import zlib
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -24,6 +26,7 @@ from jax.experimental import multihost_utils
 from dgc_jax.errors import InputError, LostError
 
 _PATIENCE = 30  # seconds without a heartbeat after which a process counts as dead
+_FAREWELL = 2  # seconds
 
 Tree = TypeVar("Tree")
 
@@ -100,9 +103,42 @@ def wait() -> None:
         multihost_utils.sync_global_devices("dgc_jax")
 
 
-def all_well(well: bool) -> bool:
-    """Waits until all processes have come here; whether all say that they are well."""
-    return bool(np.all(_gathered(np.array(well, np.uint8))))
+@contextlib.contextmanager
+def agreeing(what: str) -> Iterator[None]:
+    """Waits at the end of the block for all processes; if one cannot go on, none does.
+
+    Args:
+        what: what the block works on, for the message.
+
+    Raises:
+        InputError: the block's own, or if the block raised one in another process.
+    """
+    problem: InputError | None = None
+    try:
+        yield
+    except InputError as error:
+        problem = error
+    if np.all(_gathered(np.array(problem is None, np.uint8))):
+        return
+    raise problem or InputError(f"{what}: another process cannot use it; see what that one said.")
+
+
+def same(what: str, seen: str) -> None:
+    """Refuses to go on where processes see different things.
+
+    Args:
+        what: where it was named, such as "data.scenes".
+        seen: what this process sees.
+
+    Raises:
+        InputError: if another process sees something else.
+    """
+    digests = _gathered(np.array(zlib.crc32(seen.encode()), np.uint32))
+    if np.any(digests != digests[0]):
+        raise InputError(
+            f"{what}: expected the same scenes in all processes, found {seen} in process "
+            f"{jax.process_index()} and others elsewhere; use a folder that all machines share."
+        )
 
 
 def from_first(tree: Tree) -> Tree:
@@ -160,4 +196,6 @@ def _first_line(error: Exception) -> str:
 def _leave(status: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    if first():  # with the coordinator gone JAX aborts the others, who may have a word to say
+        time.sleep(_FAREWELL)
     os._exit(status)

@@ -84,6 +84,7 @@ def train(
     claim(workdir, config)
     mesh = data_mesh(config.data.batch)
     scenes = options.scenes(config)
+    processes.same("data.scenes", ", ".join(scene.cube.name for scene in scenes))
     pixels = sum(scene.cube.shape[0] * scene.cube.shape[1] for scene in scenes)
     if pixels < config.clusters.train:
         raise InputError(
@@ -267,9 +268,9 @@ def claim(workdir: str, config: ml_collections.ConfigDict) -> None:
     Raises:
         InputError: if the folder cannot be written or belongs to another configuration.
     """
-    if processes.first():
-        _claim(workdir, config)
-    processes.wait()
+    with processes.agreeing(f"--workdir={workdir}"):
+        if processes.first():
+            _claim(workdir, config)
 
 
 def _claim(workdir: str, config: ml_collections.ConfigDict) -> None:
