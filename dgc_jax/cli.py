@@ -199,6 +199,22 @@ def evaluate(
         console.print(f"Scores: {out}", soft_wrap=True)
 
 
+@main.command("export")
+@click.argument("workdir")
+@click.argument("out")
+def export_model(workdir: str, out: str) -> None:
+    """Write the model of the finished run WORKDIR to OUT, to be run with JAX alone.
+
+    OUT/model.jax is the program, for `jax.export.deserialize`; OUT/model.json says what its user
+    must know.
+    """
+    from dgc_jax.apply.export import export  # only here: JAX takes a second to import
+    from dgc_jax.apply.segmenter import load
+
+    for path in export(load(workdir), out):
+        click.echo(path)
+
+
 def _listed(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
