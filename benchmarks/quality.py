@@ -133,7 +133,7 @@ def jobs(args: argparse.Namespace, settings: Settings, reals: Mapping[str, Any])
         if all(now[field] == value for field, value in changed.items()):
             continue  # it is the default
         # That longer training does no harm is asked of every seed.
-        longer = name in (quality_tables.LONGER, quality_tables.NEVER_STOPPED)
+        longer = name == quality_tables.LONGER
         for seed in seeds if longer else range(min(args.ablation_seeds, args.seeds)):
             found.append(Job("ablations", "leaves", name, seed, changed))
     return [job for job in found if job.part in args.only]

@@ -1,6 +1,6 @@
 """The `dgc` command: look at scenes, prepare them, and apply trained models.
 
-Exit status: 0 done, 1 some scenes failed, 2 bad input or usage.
+Exit status: 0 done, 1 some scenes or another process failed, 2 bad input or usage.
 """
 
 import json
@@ -19,7 +19,7 @@ from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.prepare import prepare, store_path
 from dgc_jax.data.scenes import find_scenes
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, LostError
 
 _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
 
@@ -30,9 +30,9 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
+        except (InputError, LostError) as error:
             click.echo(f"dgc: {error}", err=True)
-            ctx.exit(2)
+            ctx.exit(2 if isinstance(error, InputError) else 1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,6 +60,12 @@ def _scene_options(command: Callable[..., None]) -> Callable[..., None]:
     """The same, and which bands to use where no model says it."""
     bad = click.option("--keep-bad-bands", is_flag=True, help="Use bands that the file calls bad.")
     return _reading_options(bad(command))
+
+
+def _view_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Which clusters to show as one."""
+    option = click.option("--view", "view_path", help="View of the clusters, from dgc merge.")
+    return option(command)
 
 
 def _open(path: str, options: dict[str, Any]) -> Cube:
@@ -127,30 +133,53 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, **options: Any) -> None:
     show_default=True,
     help="Some of envi, png, npy, zarr, with commas between.",
 )
+@_view_option
+@click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")
+@click.option("--num-processes", type=int, help="How many they are.")
+@click.option("--process-id", type=int, help="Number of this one, from 0.")
+@click.option("--distributed", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these.")
 @_reading_options
 def segment(
-    workdir: str, scenes: tuple[str, ...], out: str, formats: str, **reading: str | None
+    workdir: str,
+    scenes: tuple[str, ...],
+    out: str,
+    formats: str,
+    view_path: str | None,
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    distributed: bool,
+    **reading: str | None,
 ) -> None:
     """Segment SCENES (files, folders, globs) with the model of the finished run WORKDIR.
 
     Scenes are read as those of the training were, unless options say otherwise. Safe to interrupt
     and run again: finished scenes are skipped.
     """
-    from dgc_jax import commands  # only here: JAX takes a second to import
+    from dgc_jax import commands, processes  # only here: JAX takes a second to import
 
-    console = rich.console.Console()
-    wrong = commands.segment(
-        workdir, scenes, out, formats=_listed(formats), reading=reading, console=console
-    )
+    with processes.joined(coordinator, num_processes, process_id, detect=distributed):
+        console = rich.console.Console()
+        wrong = commands.segment(
+            workdir,
+            scenes,
+            out,
+            formats=_listed(formats),
+            view_path=view_path,
+            reading=reading,
+            console=console,
+        )
+        first = processes.first()
     failed = {path: why for path, why in wrong.items() if why}
-    if len(failed) < len(wrong):
+    if first and len(failed) < len(wrong):
         console.print(f"Maps, spectra and areas: {out}", soft_wrap=True)
     if failed:
         title = f"{len(failed)} of {len(wrong)} scenes failed"
         table = rich.table.Table("scene", "what is wrong", title=title, title_justify="left")
         for path, why in failed.items():
             table.add_row(rich.text.Text(scene_name(path)), rich.text.Text(why))
-        console.print(table)
+        if first:
+            console.print(table)
         raise SystemExit(2 if len(failed) == len(wrong) else 1)
 
 
@@ -163,6 +192,7 @@ def segment(
 @click.option("--background", help="Label values that count as background: 1,2.")
 @click.option("--unlabelled", type=int, help="Label value of unlabelled pixels.")
 @click.option("--table", help="Class of each cluster: 1=1,2=1,3=2. By default the best one.")
+@_view_option
 @_reading_options
 def evaluate(
     workdir: str,
@@ -173,6 +203,7 @@ def evaluate(
     background: str | None,
     unlabelled: int | None,
     table: str | None,
+    view_path: str | None,
     **reading: str | None,
 ) -> None:
     """Score the finished run WORKDIR against label maps, on its own scenes or on SCENES."""
@@ -189,6 +220,7 @@ def evaluate(
         background=None if background is None else _numbers("--background", background),
         unlabelled=unlabelled,
         table=None if table is None else _table(table),
+        view_path=view_path,
         reading=reading,
         console=console,
     )
@@ -197,6 +229,69 @@ def evaluate(
         with replacing(out) as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump(result, file, indent=1)
         console.print(f"Scores: {out}", soft_wrap=True)
+
+
+@main.command()
+@click.argument("workdir")
+@click.option("--clusters", type=int, help="Merge along the tree until so many are left.")
+@click.option("--groups", help="Clusters to show as one: '1,2;4-7'.")
+@click.option("--names", help="Names of the groups, with semicolons between.")
+@click.option("--out", help="JSON file to write.  [default: WORKDIR/view-<groups>.json]")
+def merge(
+    workdir: str, clusters: int | None, groups: str | None, names: str | None, out: str | None
+) -> None:
+    """Make a view of the finished run WORKDIR: some of its clusters shown as one.
+
+    Nothing is trained or segmented; the view is a small file for the --view of other commands.
+    """
+    from dgc_jax import commands  # only here: JAX takes a second to import
+
+    path, found = commands.merge(
+        workdir,
+        clusters=clusters,
+        groups=None if groups is None else [_ranges(part) for part in groups.split(";")],
+        names=() if names is None else [name.strip() for name in names.split(";")],
+        out=out,
+    )
+    table = rich.table.Table("id", "name", "clusters")
+    for group in found:
+        table.add_row(str(group.id), rich.text.Text(group.name), ", ".join(map(str, group.of)))
+    console = rich.console.Console()
+    console.print(table)
+    console.print(f"View: {path}", soft_wrap=True)
+
+
+def _ranges(text: str) -> list[int]:
+    """`"1,4-7"` as numbers."""
+    found: list[int] = []
+    for word in _listed(text):
+        first, dash, last = word.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise InputError(
+                f"--groups: expected cluster numbers such as 1,2;4-7, found {word!r}; correct it."
+            )
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+@main.command("export")
+@click.argument("workdir")
+@click.argument("out")
+@_view_option
+def export_model(workdir: str, out: str, view_path: str | None) -> None:
+    """Write the model of the finished run WORKDIR to OUT, to be run with JAX alone.
+
+    OUT/model.jax is the program, for `jax.export.deserialize`; OUT/model.json says what its user
+    must know.
+    """
+    from dgc_jax.apply.export import export  # only here: JAX takes a second to import
+    from dgc_jax.apply.segmenter import load
+
+    segmenter = load(workdir)
+    if view_path is not None:
+        segmenter = segmenter.with_view(view_path)
+    for path in export(segmenter, out):
+        click.echo(path)
 
 
 def _listed(text: str) -> list[str]:

@@ -1,6 +1,7 @@
-"""A finished run applied to other scenes, and scored: what `dgc segment` and `dgc evaluate` do.
+"""A finished run applied to other scenes, scored, and seen more coarsely: the `dgc` commands.
 
     segment("runs/dgc4", ["new/*.hdr"], "maps")
+    merge("runs/dgc16", clusters=4)
     evaluate("runs/dgc4", "{stem}_labels.png")["scores"]["mean_iou"]
 
 Scenes are read as those of the training were (variable, axes, masks, references, bands), as far as
@@ -19,7 +20,9 @@ import rich.console
 import rich.progress
 
 from dgc_jax import processes
+from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.errors import InputError
@@ -41,20 +44,22 @@ def segment(
     out: str,
     *,
     formats: Sequence[str] = ("envi", "png"),
+    view_path: str | None = None,
     reading: Mapping[str, Any] | None = None,
     console: rich.console.Console | None = None,
 ) -> dict[str, str | None]:
     """Segments scenes into a folder, with the spectra and areas of all of them together.
 
     A scene whose maps are there already is not segmented again. One that fails is told at once, in
-    one line on standard error, and the others go on. Of many processes (`dgc_jax.processes`) all
-    label each scene together, and the first writes.
+    one line on standard error, and the others go on. Many processes (`dgc_jax.processes`) do it
+    together.
 
     Args:
         workdir: folder of a finished run.
         scenes: paths, folders or globs.
         out: folder for `<scene>...`, `spectra.csv`, `spectra.png` and `areas.csv`.
         formats: some of `dgc_jax.show.results.FORMATS`.
+        view_path: JSON file of `dgc merge`, clusters to be shown as one.
         reading: some of `READING`, where scenes are to be read in another way than in training.
         console: where progress is shown.
 
@@ -64,8 +69,7 @@ def segment(
     Raises:
         InputError: if there is no model, no scene, or the folder cannot be used.
     """
-    first = processes.first()
-    console = console or rich.console.Console(quiet=not first)
+    console = console or rich.console.Console()
     unknown = [name for name in formats if name not in results.FORMATS]
     if unknown or not formats:
         raise InputError(
@@ -73,36 +77,40 @@ def segment(
             f"{', '.join(unknown) or 'none'}; correct it."
         )
     segmenter = load(workdir)
+    if view_path is not None:
+        segmenter = segmenter.with_view(view_path)
     trained = segmenter.config["data"]
     how = {name: trained[name] for name in READING} | _given(reading)
     beside = (how["mask"], how["dark"], how["white"])
     paths = find_scenes(scenes, companions=("{stem}_labels.*", trained["labels"], *beside))
     processes.same("SCENES", " ".join(map(scene_name, paths)))
     with processes.agreeing(f"--out={out}"):
-        if first:
+        if processes.first():
             _claim(out, workdir, segmenter, paths)
-            together.clean(out)
-    there = processes.from_first(
-        [results.finished(out, scene_name(path), formats) for path in paths]
-    )
 
-    summaries: list[results.Summary] = []
-    wrong: dict[str, str | None] = {}
-    for path, done in rich.progress.track(
-        list(zip(paths, there, strict=True)), "segmenting", console=console
-    ):
+    if processes.part()[1] > 1:
+        summaries, wrong = together.segment_scenes(
+            segmenter,
+            paths,
+            lambda path: _opened(path, how),
+            out,
+            formats=formats,
+            done=[results.finished(out, scene_name(path), formats) for path in paths],
+            console=console,
+        )
+        if summaries and processes.first():
+            results.write_summaries(out, segmenter, summaries)
+        return wrong
+
+    summaries, wrong = [], {}
+    for path in rich.progress.track(paths, "segmenting", console=console):
         try:
-            with processes.agreeing(path):
-                cube = segmenter.adapt(open_scenes([path], labels=None, **how)[0].cube)
-                if not done:
-                    store = together.label(segmenter, cube, out)
-            if first and done:
+            cube = segmenter.adapt(_opened(path, how))
+            if done := results.finished(out, cube.name, formats):
                 labels = results.read_map(out, cube.name, formats, cube.shape[:2])
-            elif first:
-                labels = store.read().result()
-                results.write_maps(segmenter, cube, labels, out, formats)
-            if first:
-                summaries.append(results.summarise(segmenter, cube, labels))
+            else:
+                labels = results.segment_scene(segmenter, cube, out, formats)
+            summaries.append(results.summarise(segmenter, cube, labels))
         except InputError as error:
             wrong[path] = str(error)
             print(f"dgc: {error}", file=sys.stderr)
@@ -110,8 +118,6 @@ def segment(
         wrong[path] = None
         what = "complete already" if done else "segmented"
         console.print(f"{cube.name}: {what}", highlight=False, markup=False, soft_wrap=True)
-    if first:
-        together.clean(out)
     if summaries:
         results.write_summaries(out, segmenter, summaries)
     return wrong
@@ -126,6 +132,7 @@ def evaluate(
     background: Sequence[int] | None = None,
     unlabelled: int | None = None,
     table: Mapping[int, int] | None = None,
+    view_path: str | None = None,
     reading: Mapping[str, Any] | None = None,
     console: rich.console.Console | None = None,
 ) -> dict[str, Any]:
@@ -142,6 +149,7 @@ def evaluate(
         background: label values that count as background; None: as in training.
         unlabelled: label value of unlabelled pixels; None: as in training.
         table: class (1, 2, ...) of each cluster, clusters left out having none; None: the best.
+        view_path: JSON file of `dgc merge`, clusters to be shown as one.
         reading: some of `READING`, where scenes are to be read in another way than in training.
         console: where progress is shown.
 
@@ -153,6 +161,10 @@ def evaluate(
     """
     console = console or rich.console.Console()
     segmenter = load(workdir)
+    groups = None if view_path is None else view.read(view_path, segmenter)
+    if groups is not None:
+        shown = view.ids(groups, segmenter.clusters)
+        segmenter = view.apply(segmenter, groups)
     by_hand = _as_table(table, segmenter.clusters)
     chosen = {
         "labels": labels,
@@ -174,6 +186,8 @@ def evaluate(
         found = None if scenes is not None or _given(reading) else _own_map(workdir, scene)
         if found is None:
             found = segmenter.segment(scene.cube)
+        elif groups is not None:
+            found = shown[found]
         counts = add_scene(counts, scene, found, segmenter)
     if counts is None:
         raise InputError(
@@ -186,6 +200,48 @@ def evaluate(
         "scenes": [scene.cube.name for scene in labelled],
         "scores": scored(counts, names, numbers, by_hand),
     }
+
+
+def merge(
+    workdir: str,
+    *,
+    clusters: int | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
+    names: Sequence[str] = (),
+    out: str | None = None,
+) -> tuple[str, tuple[view.Group, ...]]:
+    """Writes a view of a finished run: a level of its merge tree, or groups chosen by hand.
+
+    Args:
+        workdir: folder of a finished run.
+        clusters: number of groups at a level of the tree, or None.
+        groups: ids of the clusters of each group, or None; exactly one of the two is given.
+        names: names of the groups; with `clusters` in the order of their ids.
+        out: JSON file to write; None: `view-<number of groups>.json` in the workdir.
+
+    Returns:
+        The path of the view, and its groups.
+
+    Raises:
+        InputError: if there is no model, the groups are wrong, or the file cannot be written.
+    """
+    if (clusters is None) == (groups is None):
+        raise InputError(
+            "dgc merge: expected either --clusters or --groups, found "
+            f"{'neither' if groups is None else 'both'}; give one of them."
+        )
+    segmenter = load(workdir)
+    if clusters is not None:
+        groups = [group.of for group in view.cut(segmenter, clusters)]
+    found = view.join(segmenter, groups or (), names)
+    path = out or os.path.join(workdir, f"view-{len(found)}.json")
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(view.as_json(segmenter, found), file, indent=1)
+    return path, found
+
+
+def _opened(path: str, how: Mapping[str, Any]) -> Cube:
+    return open_scenes([path], labels=None, **how)[0].cube
 
 
 def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:

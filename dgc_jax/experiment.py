@@ -6,7 +6,7 @@ A finished workdir holds, besides what training leaves there:
     spectra.csv, spectra.png, areas.csv                           what the clusters are
     summary.json                                                  how it went, and the scores
 
-Of many processes (`dgc_jax.processes`) all train and segment together, and the first writes.
+Many processes (`dgc_jax.processes`) train and segment together, and the first sums up.
 """
 
 import json
@@ -25,6 +25,7 @@ from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.scenes import Scene
 from dgc_jax.model import centroids
+from dgc_jax.errors import InputError
 from dgc_jax.show import results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
@@ -66,23 +67,28 @@ def run(
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
             save_model(workdir, merged(config, trained))
-            together.clean(os.path.join(workdir, "maps"))
     segmenter = load(workdir)
     summaries: list[results.Summary] = []
     counts, maps = None, os.path.join(workdir, "maps")
+    many = processes.part()[1] > 1
+    if many:
+        cubes = {scene.cube.path: scene.cube for scene in trained.scenes}
+        summaries, wrong = together.segment_scenes(
+            segmenter, list(cubes), cubes.__getitem__, maps, console=console
+        )
+        for path, why in wrong.items():
+            if why is not None:
+                raise InputError(f"{path}: {why}")
+        if not processes.first():
+            processes.wait()
+            return _read(summary_path)
     for scene in rich.progress.track(trained.scenes, "segmenting", console=console):
-        cube = segmenter.adapt(scene.cube)
-        with processes.agreeing(cube.path):
-            store = together.label(segmenter, cube, maps)
-        if processes.first():
-            labels = store.read().result()
-            results.write_maps(segmenter, cube, labels, maps, ("envi", "png"))
-            counts = add_scene(counts, scene, labels, segmenter)
-            summaries.append(results.summarise(segmenter, cube, labels))
-    if not processes.first():
-        processes.wait()
-        return _read(summary_path)
-    together.clean(maps)
+        if many:
+            labels = results.read_map(maps, scene.cube.name, ("envi",), scene.cube.shape[:2])
+        else:
+            labels = results.segment_scene(segmenter, scene.cube, maps)
+            summaries.append(results.summarise(segmenter, scene.cube, labels))
+        counts = add_scene(counts, scene, labels, segmenter)
     results.write_summaries(workdir, segmenter, summaries)
 
     pixels = sum(scene.spectra.count for scene in summaries)

@@ -136,8 +136,8 @@ def same(what: str, seen: str) -> None:
     digests = _gathered(np.array(zlib.crc32(seen.encode()), np.uint32))
     if np.any(digests != digests[0]):
         raise InputError(
-            f"{what}: expected the same scenes in all processes, found {seen} in process "
-            f"{jax.process_index()} and others elsewhere; use a folder that all machines share."
+            f"{what}: expected the same scenes in all processes, found others in process "
+            f"{jax.process_index()}; use a folder that all machines share."
         )
 
 

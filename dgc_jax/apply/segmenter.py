@@ -53,6 +53,8 @@ class Segmenter:
         bank: `[K', embedding]` trained centroids.
         normalisation: constants of the data set that it was trained on.
         lookup: `[K']` uint8 final id, 1..K, of every trained centroid.
+        tree: `[len(live) - 1, 4]` linkage matrix of the merges, see `dgc_jax.model.centroids`.
+        live: indices of the trained centroids that are its leaves.
         wavelengths: `[band]` nm of the bands that it takes, or None.
         bands: number of bands that it takes.
         names: name of each final cluster.
@@ -68,6 +70,8 @@ class Segmenter:
     bank: jax.Array
     normalisation: normalisation.Normalisation
     lookup: jax.Array
+    tree: np.ndarray
+    live: np.ndarray
     wavelengths: np.ndarray | None
     bands: int
     names: tuple[str, ...]
@@ -172,6 +176,16 @@ class Segmenter:
             height, width = min(tile, rows - row), min(tile, columns - column)
             yield row, column, np.asarray(labels)[halo : halo + height, halo : halo + width]
 
+    def with_view(self, path: str) -> "Segmenter":
+        """The model seen through a view of `dgc merge`, see `dgc_jax.apply.view`.
+
+        Raises:
+            InputError: if the file is no view of this model.
+        """
+        from dgc_jax.apply import view  # which builds on this module
+
+        return view.apply(self, view.read(path, self))
+
     def adapt(self, cube: Cube) -> Cube:
         """The scene on the model's bands: those of its own, or interpolated.
 
@@ -251,6 +265,8 @@ def from_model(model: checkpoint.Model) -> Segmenter:
         bank=jnp.asarray(arrays["centroids"]),
         normalisation=normalisation.Normalisation(**constants, kind=config.data.normalisation),
         lookup=jnp.asarray(about["lookup"], jnp.uint8),
+        tree=np.asarray(about["tree"], np.float64).reshape(-1, 4),
+        live=np.asarray(about["live"], np.int64),
         wavelengths=None if wavelengths is None else np.asarray(wavelengths, np.float64),
         bands=about["bands"],
         names=tuple(about["names"]),

@@ -57,7 +57,7 @@ def segment_scene(
 def write_maps(
     segmenter: Segmenter, cube: Cube, labels: np.ndarray, folder: str, formats: Sequence[str]
 ) -> None:
-    """Writes the labels of a scene as `<folder>/<scene>...` in the formats asked for.
+    """Writes the labels of a scene as `<folder>/<scene>...`.
 
     Args:
         segmenter: the model that they are of.

@@ -20,14 +20,12 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
 import numpy as np
 import rich.console
-import rich.progress
-import tensorboardX
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dgc_jax import processes
@@ -36,6 +34,7 @@ from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import DivergedError, InputError
 from dgc_jax.train import monitor, options
 from dgc_jax.train.checkpoint import Checkpoints
+from dgc_jax.train.log import Log, progress_bar
 from dgc_jax.train.state import TrainState, create_state
 from dgc_jax.train.step import data_mesh, jitted_step, own_slots, whole_batch
 
@@ -138,7 +137,7 @@ def _steps(
         state, progress = checkpoints.restore(state, progress)
         first = int(state.step)
         console.print(f"resuming after step {first}")
-    log = _Log(workdir, first)
+    log = Log(workdir, first)
     steps, metrics = config.train.steps, log.last
     patience = config.monitor.patience
 
@@ -166,7 +165,7 @@ def _steps(
             slots=own_slots(mesh, batch_size),
         )
         pending: tuple[int, Plan, dict[str, Any]] | None = None
-        with _bar(console, steps) as advance:
+        with progress_bar(console, steps) as advance:
             advance(first, metrics)
             for step in range(first + 1, steps + 1):
                 if patience and progress.settled >= patience:
@@ -335,102 +334,3 @@ def _clock() -> Iterator[Any]:
 
     yield seconds
     end = time.perf_counter()
-
-
-@contextlib.contextmanager
-def _bar(console: rich.console.Console, steps: int) -> Iterator[Any]:
-    """Yields `advance(step, metrics)`: a bar on a terminal, plain lines elsewhere."""
-    if not console.is_terminal:
-        shown = -1
-
-        def line(step: int, metrics: dict[str, float]) -> None:
-            nonlocal shown
-            if metrics and metrics["step"] == step > shown:
-                shown = step
-                console.print(f"step {step}/{steps}  {_summary(metrics)}", highlight=False)
-
-        yield line
-        return
-    columns = (
-        rich.progress.TextColumn("training"),
-        rich.progress.BarColumn(bar_width=16),  # leaves room for the numbers in 80 columns
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TimeRemainingColumn(),
-        rich.progress.TextColumn("{task.fields[summary]}"),
-    )
-    with rich.progress.Progress(*columns, console=console) as progress:
-        task = progress.add_task("training", total=steps, summary="")
-
-        def bar(step: int, metrics: dict[str, float]) -> None:
-            progress.update(task, completed=step, summary=_summary(metrics))
-
-        yield bar
-
-
-def _summary(metrics: dict[str, float]) -> str:
-    shown = {
-        "loss": "loss",
-        "monitor/nmi": "NMI",
-        "monitor/active_clusters": "active clusters",
-    }
-    return "  ".join(f"{text} {metrics[n]:.4g}" for n, text in shown.items() if n in metrics)
-
-
-class _Log:
-    """`metrics.jsonl` and TensorBoard; a resumed run drops what its checkpoint has not seen.
-
-    Only the first process writes; the others remember the numbers that they would have written.
-    """
-
-    def __init__(self, workdir: str, first: int):
-        path = os.path.join(workdir, "metrics.jsonl")
-        kept: list[dict[str, float]] = []
-        if first and os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                kept = [entry for entry in map(_parsed, file) if entry and entry["step"] <= first]
-        self._seen = {name: value for entry in kept for name, value in entry.items()}
-        self._file: TextIO | None = None
-        if processes.first():
-            with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-                file.writelines(json.dumps(entry) + "\n" for entry in kept)
-            os.replace(f"{path}.tmp", path)
-            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
-            self._board = tensorboardX.SummaryWriter(
-                os.path.join(workdir, "tensorboard"), purge_step=first + 1 if first else None
-            )
-        self._before = self._seen.get("seconds", 0.0)
-        self._start = time.perf_counter()
-        self.last = kept[-1] if kept else {}
-
-    def seconds(self) -> float:
-        """Seconds of training so far, those before an interruption included."""
-        return self._before + time.perf_counter() - self._start
-
-    def latest(self, name: str) -> float:
-        """The number last written under that name."""
-        return self._seen[name]
-
-    def write(self, step: int, numbers: dict[str, float]) -> dict[str, float]:
-        """Writes the numbers of one step, and returns them with the step."""
-        entry = {"step": step} | numbers
-        if self._file is not None:
-            self._file.write(json.dumps(entry) + "\n")
-            self._file.flush()
-            for name, value in numbers.items():
-                self._board.add_scalar(name, value, step)
-        self._seen |= entry
-        self.last = entry
-        return entry
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._board.close()
-
-
-def _parsed(line: str) -> dict[str, float] | None:
-    """One line of `metrics.jsonl`; None if a kill cut it short."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None

@@ -134,7 +134,7 @@ def own_slots(mesh: Mesh, batch: int) -> list[int]:
     """Which pairs of a batch the devices of this process compute, ascending."""
     split = NamedSharding(mesh, PartitionSpec("data"))
     places = split.addressable_devices_indices_map((batch,)).values()
-    return sorted({slot for place in places for slot in range(batch)[place[0]]})
+    return sorted({slot for place in places if place for slot in range(batch)[place[0]]})
 
 
 def whole_batch(mesh: Mesh, batch: int, own: Batch) -> Batch:
