@@ -24,8 +24,8 @@ from dgc_jax import processes
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.scenes import Scene
-from dgc_jax.model import centroids
 from dgc_jax.errors import InputError
+from dgc_jax.model import centroids
 from dgc_jax.show import results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
@@ -82,7 +82,7 @@ def run(
         if not processes.first():
             processes.wait()
             return _read(summary_path)
-    for scene in rich.progress.track(trained.scenes, "segmenting", console=console):
+    for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=many):
         if many:
             labels = results.read_map(maps, scene.cube.name, ("envi",), scene.cube.shape[:2])
         else:

@@ -138,7 +138,9 @@ def save_model(workdir: str, model: Model) -> None:
     temporary = f"{folder}.unfinished"
     shutil.rmtree(temporary, ignore_errors=True)
     with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
-        checkpointer.save(os.path.join(temporary, "arrays"), model.arrays)
+        # As NumPy: Orbax takes an array on a device for a part that other processes complete.
+        arrays = jax.tree.map(np.asarray, model.arrays)
+        checkpointer.save(os.path.join(temporary, "arrays"), arrays)
     with open(os.path.join(temporary, "about.json"), "w", encoding="utf-8") as file:
         json.dump(model.about, file, indent=1)
     shutil.rmtree(folder, ignore_errors=True)
