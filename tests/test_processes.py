@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -56,6 +57,21 @@ def ended(both: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
     return [(process.returncode, *words) for process, words in zip(both, said, strict=True)]
 
 
+def kill_second(both: list[subprocess.Popen[str]], when: Callable[[], bool]) -> None:
+    """Kills one of two, and sees that the other ends with a message."""
+    while both[1].poll() is None:
+        if when():
+            both[1].send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    killed = time.monotonic()
+    (status, _, errors), (killed_status, _, why) = ended(both)
+    assert killed_status == -signal.SIGKILL, why
+    assert time.monotonic() - killed < 40
+    assert status not in (0, 2)
+    assert "nother process of this job has stopped" in errors or "another task died" in errors
+
+
 def losses(workdir: pathlib.Path) -> dict[int, float]:
     with open(workdir / "metrics.jsonl", encoding="utf-8") as file:
         entries = [json.loads(line) for line in file]
@@ -68,19 +84,9 @@ def test_killed_process_ends_the_run_and_two_others_complete_it_as_one_would(
     tiny_run: TinyRun, tmp_path: pathlib.Path
 ) -> None:
     workdir = tmp_path / "run"
-    both = launch(tiny_run, workdir)
     written, wanted = workdir / "metrics.jsonl", 6  # lines: steps 0 to 5
-    while both[1].poll() is None:
-        if written.exists() and written.read_bytes().count(b"\n") >= wanted:
-            both[1].send_signal(signal.SIGKILL)
-            break
-        time.sleep(0.002)
-    killed = time.monotonic()
-    (status, _, errors), (killed_status, _, why) = ended(both)
-    assert killed_status == -signal.SIGKILL, why
-    assert time.monotonic() - killed < 40
-    assert status not in (0, 2)
-    assert "nother process of this job has stopped" in errors or "another task died" in errors
+    both = launch(tiny_run, workdir)
+    kill_second(both, lambda: written.exists() and written.read_bytes().count(b"\n") >= wanted)
     assert not (workdir / "summary.json").exists()
 
     (status, shown, errors), (other_status, other_shown, other_errors) = ended(
@@ -102,7 +108,9 @@ def test_killed_process_ends_the_run_and_two_others_complete_it_as_one_would(
 
 
 @pytest.mark.slow
-def test_two_processes_segment_as_one_would(tiny_run: TinyRun, tmp_path: pathlib.Path) -> None:
+def test_killed_process_ends_segmenting_and_two_others_complete_it_as_one_would(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
     scenes = tmp_path / "scenes"
     scenes.mkdir()
     reflectance, _ = open_cube(f"{tiny_run.scenes}/leaf_00.zarr").read(0, 0, 48, 48)
@@ -111,12 +119,12 @@ def test_two_processes_segment_as_one_would(tiny_run: TinyRun, tmp_path: pathlib
     np.save(scenes / "c_bad.npy", reflectance[..., :7])
     np.save(scenes / "d_small.npy", reflectance[:, 20:])
     command = ["-c", DGC, "segment", str(tiny_run.workdir), str(scenes), "--format=npy,png,zarr"]
-    together = ended(
-        start(
-            [*command, f"--out={tmp_path / 'two'}"],
-            ("--coordinator", "--num-processes", "--process-id"),
-        )
-    )
+    command.append(f"--out={tmp_path / 'two'}")
+    flags = ("--coordinator", "--num-processes", "--process-id")
+    kill_second(start(command, flags), (tmp_path / "two" / ".a_wide.labels").exists)
+    assert not (tmp_path / "two" / "areas.csv").exists()
+
+    together = ended(start(command, flags))
     assert [status for status, _, _ in together] == [1, 1], together
     for _, _, errors in together:
         assert "c_bad.npy: expected the model's 301 bands, found 7" in errors
