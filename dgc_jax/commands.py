@@ -19,6 +19,7 @@ import rich.console
 import rich.progress
 
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.experiment import add_scene, scored
@@ -68,6 +69,8 @@ def segment(
             f"--format: expected some of {', '.join(results.FORMATS)}, found "
             f"{', '.join(unknown) or 'none'}; correct it."
         )
+    if "geotiff" in formats:
+        import_rasterio("--format geotiff")  # told before hours of work
     segmenter = load(workdir)
     trained = segmenter.config["data"]
     how = {name: trained[name] for name in READING} | _given(reading)
