@@ -88,8 +88,11 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
 
     def read_block(row: slice, column: slice, band: slice) -> np.ndarray:
         window = ((row.start, row.stop), (column.start, column.stop))
-        with one_reader:
-            block = image.read(list(range(band.start + 1, band.stop + 1)), window=window)
+        try:
+            with one_reader:
+                block = image.read(list(range(band.start + 1, band.stop + 1)), window=window)
+        except rasterio.errors.RasterioError as error:
+            raise OSError(str(error.__cause__ or error)) from error  # what GDAL said
         return block.transpose(1, 2, 0)  # [band, row, column] -> [row, column, band]
 
     nodata = image.nodatavals[0]
