@@ -263,6 +263,26 @@ def _ranges(text: str) -> list[int]:
     return found
 
 
+@main.command("export")
+@click.argument("workdir")
+@click.argument("out")
+@_view_option
+def export_model(workdir: str, out: str, view_path: str | None) -> None:
+    """Write the model of the finished run WORKDIR to OUT, to be run with JAX alone.
+
+    OUT/model.jax is the program, for `jax.export.deserialize`; OUT/model.json says what its user
+    must know.
+    """
+    from dgc_jax.apply.export import export  # only here: JAX takes a second to import
+    from dgc_jax.apply.segmenter import load
+
+    segmenter = load(workdir)
+    if view_path is not None:
+        segmenter = segmenter.with_view(view_path)
+    for path in export(segmenter, out):
+        click.echo(path)
+
+
 def _listed(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
