@@ -1,5 +1,6 @@
 """An exported model runs with JAX alone and labels as the segmenter does."""
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -10,6 +11,7 @@ import sys
 import click.testing
 import jax
 import jax.export
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT, TinyRun
@@ -18,6 +20,7 @@ from dgc_jax import InputError, Segmenter, load, open_cube
 from dgc_jax.apply.export import export
 from dgc_jax.cli import main
 from dgc_jax.data import leaves
+from dgc_jax.model import centroids, normalisation
 
 NOT_THERE = ("dgc_jax", "flax", "optax", "orbax", "tensorstore", "ml_collections", "h5py", "click")
 """Packages of training that the machine of the deployment is to do without."""
@@ -25,19 +28,22 @@ NOT_THERE = ("dgc_jax", "flax", "optax", "orbax", "tensorstore", "ml_collections
 
 @pytest.fixture(scope="module")
 def segmenter(tiny_run: TinyRun) -> Segmenter:
-    return load(str(tiny_run.workdir))
+    """The model with 64 random centroids and an id for each: it notices any difference."""
+    model = load(str(tiny_run.workdir))
+    return dataclasses.replace(
+        model,
+        bank=centroids.unit(jax.random.normal(jax.random.key(0), (64, model.bank.shape[1]))),
+        lookup=jnp.arange(1, 65, dtype=jnp.uint8),
+        names=tuple(f"cluster {k}" for k in range(1, 65)),
+        colours=np.arange(65 * 3, dtype=np.uint8).reshape(65, 3),
+    )
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """What `dgc export` leaves, and a scene beside it."""
+def folder(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """An export in `deployed`, and a scene beside it."""
     folder = tmp_path_factory.mktemp("export")
-    arguments = ["export", str(tiny_run.workdir), str(folder / "deployed")]
-    result = click.testing.CliRunner().invoke(main, arguments)
-    assert result.exit_code == 0, result.output
-    assert result.output.split() == [
-        str(folder / "deployed" / f"model.{e}") for e in ("jax", "json")
-    ]
+    export(segmenter, folder / "deployed")
     np.save(folder / "scene.npy", scene())
     return folder
 
@@ -75,7 +81,7 @@ np.savez("result.npz", labels=labels, probabilities=probabilities, tiled=tiled)
     reflectance = scene()
     labels = np.asarray(segmenter.predict(reflectance[None]))
     assert not labels[0, 5, 7]
-    assert len(np.unique(labels)) == 4
+    assert len(np.unique(labels)) > 20
     with np.load(folder / "result.npz") as result:
         assert result["labels"].dtype == np.uint8
         assert result["probabilities"].dtype == np.float32
@@ -119,7 +125,7 @@ def test_the_json_tells_what_the_segmenter_knows(
     assert about["wavelengths_nm"] == list(np.linspace(400, 1000, 301))
     assert about["names"] == list(segmenter.names)
     assert about["colours"] == segmenter.colours.tolist()
-    assert (about["bands"], about["clusters"]) == (301, 3)
+    assert (about["bands"], about["clusters"]) == (301, 64)
     assert (about["halo"], about["block"]) == (4, 4)
     assert about["platforms"] == ["cpu", "cuda", "tpu"]
 
@@ -127,8 +133,6 @@ def test_the_json_tells_what_the_segmenter_knows(
 def test_the_normalisation_in_the_json_is_the_one_applied(
     segmenter: Segmenter, folder: pathlib.Path
 ) -> None:
-    from dgc_jax.model import normalisation
-
     about = json.loads((folder / "deployed" / "model.json").read_text())["normalisation"]
     spectrum = np.random.default_rng(0).random(301)
     which = np.array(about["bin_of_band"])
@@ -161,6 +165,19 @@ def test_a_folder_that_is_a_file_is_refused(segmenter: Segmenter, tmp_path: path
     with pytest.raises(InputError, match=r"model\.jax cannot be written .*; choose a folder"):
         export(segmenter, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_the_command_exports_the_model_of_the_workdir(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    arguments = ["export", str(tiny_run.workdir), str(tmp_path / "told")]
+    result = click.testing.CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    paths = [tmp_path / "told" / name for name in ("model.jax", "model.json")]
+    assert result.output.split() == [str(path) for path in paths]
+    expected = export(load(str(tiny_run.workdir)), tmp_path / "expected")
+    for path, other in zip(paths, expected, strict=True):
+        assert path.read_bytes() == pathlib.Path(other).read_bytes()
 
 
 def test_exporting_a_run_that_has_not_finished_exits_with_2(tmp_path: pathlib.Path) -> None:
