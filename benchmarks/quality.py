@@ -30,7 +30,7 @@ import quality_page  # noqa: E402
 import quality_tables  # noqa: E402
 from rows import Data, Job, Overrides, Settings, fingerprint, measured  # noqa: E402
 
-from configs import default  # noqa: E402
+from configs import default, paper  # noqa: E402
 from dgc_jax.data.leaves import BACKGROUND, CLASSES, Leaves, cache_folder, ensure  # noqa: E402
 from dgc_jax.data.scenes import open_scenes  # noqa: E402
 from dgc_jax.errors import InputError  # noqa: E402
@@ -38,6 +38,15 @@ from dgc_jax.show.files import replacing  # noqa: E402
 from dgc_jax.train import options  # noqa: E402
 
 PARTS = ("dgc", "start", "baselines", "real", "ablations")
+
+
+def _published() -> Overrides:
+    """What `configs/paper.py` sets; `train.steps` as a factor."""
+    here, there = (options.flat(module.get_config().to_dict()) for module in (default, paper))
+    changed = {name: there[name] for name in there if there[name] != here[name]}
+    del changed["clusters.final"]
+    return changed | {"train.steps": there["train.steps"] // here["train.steps"]}
+
 
 ABLATIONS: dict[str, Overrides] = {
     "without compactness": {"loss.compactness": 0.0},
@@ -67,6 +76,7 @@ ABLATIONS: dict[str, Overrides] = {
     "input: band": {"data.normalisation": "band"},
     "input: log": {"data.normalisation": "log"},
     "input: l2": {"data.normalisation": "l2"},
+    "the published recipe (configs/paper.py)": _published(),
 }
 """What each ablation sets; `train.steps` is a factor."""
 
@@ -123,7 +133,7 @@ def jobs(args: argparse.Namespace, settings: Settings, reals: Mapping[str, Any])
         if all(now[field] == value for field, value in changed.items()):
             continue  # it is the default
         # That longer training does no harm is asked of every seed.
-        longer = name in (quality_tables.LONGER, quality_tables.NEVER_STOPPED)
+        longer = name == quality_tables.LONGER
         for seed in seeds if longer else range(min(args.ablation_seeds, args.seeds)):
             found.append(Job("ablations", "leaves", name, seed, changed))
     return [job for job in found if job.part in args.only]

@@ -65,6 +65,12 @@ def _scene_options(command: Callable[..., None]) -> Callable[..., None]:
     return _reading_options(bad(command))
 
 
+def _view_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Which clusters to show as one."""
+    option = click.option("--view", "view_path", help="View of the clusters, from dgc merge.")
+    return option(command)
+
+
 def _open(path: str, options: dict[str, Any]) -> Cube:
     """Opens a scene with the options of `_scene_options`, `{stem}` filled in."""
     stem = scene_name(path)
@@ -172,9 +178,15 @@ def _prepare_one(
     show_default=True,
     help="Some of envi, png, npy, zarr, geotiff, with commas between.",
 )
+@_view_option
 @_reading_options
 def segment(
-    workdir: str, scenes: tuple[str, ...], out: str, formats: str, **reading: str | None
+    workdir: str,
+    scenes: tuple[str, ...],
+    out: str,
+    formats: str,
+    view_path: str | None,
+    **reading: str | None,
 ) -> None:
     """Segment SCENES (files, folders, globs) with the model of the finished run WORKDIR.
 
@@ -185,7 +197,13 @@ def segment(
 
     console = rich.console.Console()
     wrong = commands.segment(
-        workdir, scenes, out, formats=_listed(formats), reading=reading, console=console
+        workdir,
+        scenes,
+        out,
+        formats=_listed(formats),
+        view_path=view_path,
+        reading=reading,
+        console=console,
     )
     failed = {path: why for path, why in wrong.items() if why}
     if len(failed) < len(wrong):
@@ -208,6 +226,7 @@ def segment(
 @click.option("--background", help="Label values that count as background: 1,2.")
 @click.option("--unlabelled", type=int, help="Label value of unlabelled pixels.")
 @click.option("--table", help="Class of each cluster: 1=1,2=1,3=2. By default the best one.")
+@_view_option
 @_reading_options
 def evaluate(
     workdir: str,
@@ -218,6 +237,7 @@ def evaluate(
     background: str | None,
     unlabelled: int | None,
     table: str | None,
+    view_path: str | None,
     **reading: str | None,
 ) -> None:
     """Score the finished run WORKDIR against label maps, on its own scenes or on SCENES."""
@@ -234,6 +254,7 @@ def evaluate(
         background=None if background is None else _numbers("--background", background),
         unlabelled=unlabelled,
         table=None if table is None else _table(table),
+        view_path=view_path,
         reading=reading,
         console=console,
     )
@@ -242,6 +263,69 @@ def evaluate(
         with replacing(out) as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump(result, file, indent=1)
         console.print(f"Scores: {out}", soft_wrap=True)
+
+
+@main.command()
+@click.argument("workdir")
+@click.option("--clusters", type=int, help="Merge along the tree until so many are left.")
+@click.option("--groups", help="Clusters to show as one: '1,2;4-7'.")
+@click.option("--names", help="Names of the groups, with semicolons between.")
+@click.option("--out", help="JSON file to write.  [default: WORKDIR/view-<groups>.json]")
+def merge(
+    workdir: str, clusters: int | None, groups: str | None, names: str | None, out: str | None
+) -> None:
+    """Make a view of the finished run WORKDIR: some of its clusters shown as one.
+
+    Nothing is trained or segmented; the view is a small file for the --view of other commands.
+    """
+    from dgc_jax import commands  # only here: JAX takes a second to import
+
+    path, found = commands.merge(
+        workdir,
+        clusters=clusters,
+        groups=None if groups is None else [_ranges(part) for part in groups.split(";")],
+        names=() if names is None else [name.strip() for name in names.split(";")],
+        out=out,
+    )
+    table = rich.table.Table("id", "name", "clusters")
+    for group in found:
+        table.add_row(str(group.id), rich.text.Text(group.name), ", ".join(map(str, group.of)))
+    console = rich.console.Console()
+    console.print(table)
+    console.print(f"View: {path}", soft_wrap=True)
+
+
+def _ranges(text: str) -> list[int]:
+    """`"1,4-7"` as numbers."""
+    found: list[int] = []
+    for word in _listed(text):
+        first, dash, last = word.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise InputError(
+                f"--groups: expected cluster numbers such as 1,2;4-7, found {word!r}; correct it."
+            )
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+@main.command("export")
+@click.argument("workdir")
+@click.argument("out")
+@_view_option
+def export_model(workdir: str, out: str, view_path: str | None) -> None:
+    """Write the model of the finished run WORKDIR to OUT, to be run with JAX alone.
+
+    OUT/model.jax is the program, for `jax.export.deserialize`; OUT/model.json says what its user
+    must know.
+    """
+    from dgc_jax.apply.export import export  # only here: JAX takes a second to import
+    from dgc_jax.apply.segmenter import load
+
+    segmenter = load(workdir)
+    if view_path is not None:
+        segmenter = segmenter.with_view(view_path)
+    for path in export(segmenter, out):
+        click.echo(path)
 
 
 def _listed(text: str) -> list[str]:

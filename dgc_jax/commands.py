@@ -1,6 +1,7 @@
-"""A finished run applied to other scenes, and scored: what `dgc segment` and `dgc evaluate` do.
+"""A finished run applied to other scenes, scored, and seen more coarsely: the `dgc` commands.
 
     segment("runs/dgc4", ["new/*.hdr"], "maps")
+    merge("runs/dgc16", clusters=4)
     evaluate("runs/dgc4", "{stem}_labels.png")["scores"]["mean_iou"]
 
 Scenes are read as those of the training were (variable, axes, masks, references, bands), as far as
@@ -18,6 +19,7 @@ import numpy as np
 import rich.console
 import rich.progress
 
+from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
@@ -40,6 +42,7 @@ def segment(
     out: str,
     *,
     formats: Sequence[str] = ("envi", "png"),
+    view_path: str | None = None,
     reading: Mapping[str, Any] | None = None,
     console: rich.console.Console | None = None,
 ) -> dict[str, str | None]:
@@ -53,6 +56,7 @@ def segment(
         scenes: paths, folders or globs.
         out: folder for `<scene>...`, `spectra.csv`, `spectra.png` and `areas.csv`.
         formats: some of `dgc_jax.show.results.FORMATS`.
+        view_path: JSON file of `dgc merge`, clusters to be shown as one.
         reading: some of `READING`, where scenes are to be read in another way than in training.
         console: where progress is shown.
 
@@ -72,6 +76,8 @@ def segment(
     if "geotiff" in formats:
         import_rasterio("--format geotiff")  # told before hours of work
     segmenter = load(workdir)
+    if view_path is not None:
+        segmenter = segmenter.with_view(view_path)
     trained = segmenter.config["data"]
     how = {name: trained[name] for name in READING} | _given(reading)
     beside = (how["mask"], how["dark"], how["white"])
@@ -109,6 +115,7 @@ def evaluate(
     background: Sequence[int] | None = None,
     unlabelled: int | None = None,
     table: Mapping[int, int] | None = None,
+    view_path: str | None = None,
     reading: Mapping[str, Any] | None = None,
     console: rich.console.Console | None = None,
 ) -> dict[str, Any]:
@@ -125,6 +132,7 @@ def evaluate(
         background: label values that count as background; None: as in training.
         unlabelled: label value of unlabelled pixels; None: as in training.
         table: class (1, 2, ...) of each cluster, clusters left out having none; None: the best.
+        view_path: JSON file of `dgc merge`, clusters to be shown as one.
         reading: some of `READING`, where scenes are to be read in another way than in training.
         console: where progress is shown.
 
@@ -136,6 +144,10 @@ def evaluate(
     """
     console = console or rich.console.Console()
     segmenter = load(workdir)
+    groups = None if view_path is None else view.read(view_path, segmenter)
+    if groups is not None:
+        shown = view.ids(groups, segmenter.clusters)
+        segmenter = view.apply(segmenter, groups)
     by_hand = _as_table(table, segmenter.clusters)
     chosen = {
         "labels": labels,
@@ -157,6 +169,8 @@ def evaluate(
         found = None if scenes is not None or _given(reading) else _own_map(workdir, scene)
         if found is None:
             found = segmenter.segment(scene.cube)
+        elif groups is not None:
+            found = shown[found]
         counts = add_scene(counts, scene, found, segmenter)
     if counts is None:
         raise InputError(
@@ -169,6 +183,44 @@ def evaluate(
         "scenes": [scene.cube.name for scene in labelled],
         "scores": scored(counts, names, numbers, by_hand),
     }
+
+
+def merge(
+    workdir: str,
+    *,
+    clusters: int | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
+    names: Sequence[str] = (),
+    out: str | None = None,
+) -> tuple[str, tuple[view.Group, ...]]:
+    """Writes a view of a finished run: a level of its merge tree, or groups chosen by hand.
+
+    Args:
+        workdir: folder of a finished run.
+        clusters: number of groups at a level of the tree, or None.
+        groups: ids of the clusters of each group, or None; exactly one of the two is given.
+        names: names of the groups; with `clusters` in the order of their ids.
+        out: JSON file to write; None: `view-<number of groups>.json` in the workdir.
+
+    Returns:
+        The path of the view, and its groups.
+
+    Raises:
+        InputError: if there is no model, the groups are wrong, or the file cannot be written.
+    """
+    if (clusters is None) == (groups is None):
+        raise InputError(
+            "dgc merge: expected either --clusters or --groups, found "
+            f"{'neither' if groups is None else 'both'}; give one of them."
+        )
+    segmenter = load(workdir)
+    if clusters is not None:
+        groups = [group.of for group in view.cut(segmenter, clusters)]
+    found = view.join(segmenter, groups or (), names)
+    path = out or os.path.join(workdir, f"view-{len(found)}.json")
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(view.as_json(segmenter, found), file, indent=1)
+    return path, found
 
 
 def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:

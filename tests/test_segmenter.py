@@ -84,6 +84,38 @@ def test_tiles_give_the_labels_of_the_whole_image(
         assert np.any(cut[0] != whole[:tile, :tile])
 
 
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_parts_share_the_tiles_out_and_cover_the_scene_once(
+    segmenter: Segmenter, scene: Cube, whole: np.ndarray, count: int
+) -> None:
+    corners, painted = [], np.zeros((150, 133), int)
+    for index in range(count):
+        mine = []
+        for row, column, labels in segmenter.tiles(scene, 64, part=(index, count)):
+            height, width = labels.shape
+            assert labels.dtype == np.uint8
+            np.testing.assert_array_equal(
+                labels, whole[row : row + height, column : column + width]
+            )
+            painted[row : row + height, column : column + width] += 1
+            mine.append((row, column))
+        corners.append(mine)
+    every = [(row, column) for row in (0, 64, 128) for column in (0, 64, 128)]
+    assert corners == [every[index::count] for index in range(count)]
+    assert np.all(painted == 1)
+
+
+def test_tile_without_data_is_zero(segmenter: Segmenter, tmp_path: pathlib.Path) -> None:
+    reflectance = np.zeros((40, 30, 301), np.float32)
+    reflectance[20:] = np.random.default_rng(0).uniform(0.1, 0.9, (20, 30, 301))
+    np.save(tmp_path / "half.npy", reflectance)
+    tiles = list(segmenter.tiles(open_cube(tmp_path / "half.npy"), 12))
+    assert len(tiles) == 4 * 3
+    for row, column, labels in tiles:
+        expected = reflectance[row : row + 12, column : column + 12].any(axis=2)
+        np.testing.assert_array_equal(labels > 0, expected)
+
+
 def test_pixels_are_labelled_exactly_where_there_are_data(
     segmenter: Segmenter, scene: Cube, whole: np.ndarray
 ) -> None:

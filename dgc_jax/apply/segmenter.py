@@ -53,6 +53,8 @@ class Segmenter:
         bank: `[K', embedding]` trained centroids.
         normalisation: constants of the data set that it was trained on.
         lookup: `[K']` uint8 final id, 1..K, of every trained centroid.
+        tree: `[len(live) - 1, 4]` linkage matrix of the merges, see `dgc_jax.model.centroids`.
+        live: indices of the trained centroids that are its leaves.
         wavelengths: `[band]` nm of the bands that it takes, or None.
         bands: number of bands that it takes.
         names: name of each final cluster.
@@ -68,6 +70,8 @@ class Segmenter:
     bank: jax.Array
     normalisation: normalisation.Normalisation
     lookup: jax.Array
+    tree: np.ndarray
+    live: np.ndarray
     wavelengths: np.ndarray | None
     bands: int
     names: tuple[str, ...]
@@ -134,6 +138,31 @@ class Segmenter:
         Raises:
             InputError: if the scene does not cover the model's bands.
         """
+        out = np.zeros(cube.shape[:2], np.uint8)
+        for row, column, labels in self.tiles(cube, tile):
+            out[row : row + labels.shape[0], column : column + labels.shape[1]] = labels
+        return out
+
+    def tiles(
+        self, cube: Cube, tile: int | None = None, *, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Labels a scene tile by tile; later tiles are read and computed meanwhile.
+
+        Tiles start at multiples of the tile's side, and come row by row.
+
+        Args:
+            cube: the scene; on another band grid it is interpolated.
+            tile: side of a tile in pixels; rounded up to a multiple of the mean shift's block.
+            part: (index, count): every count-th tile, from the index-th (0 is the first) on.
+
+        Yields:
+            Row and column of the tile's upper left pixel and its labels, uint8
+            `[height, width]`, 1..K, and 0 where there is no data; tiles at the lower and right
+            edges are cut to the image.
+
+        Raises:
+            InputError: if the scene does not cover the model's bands.
+        """
         cube = self.adapt(cube)
         rows, columns, _ = cube.shape
         window = self.recipe.mean_shift.window
@@ -141,12 +170,21 @@ class Segmenter:
         halo = _up(RADIUS + window // 2, block)
         # Small scenes share a few shapes, so that a folder of them compiles once or twice.
         tile = _up(tile or min(_TILE, _up(max(rows, columns), 64)), block)
-        out = np.zeros((rows, columns), np.uint8)
-        for row, column, labels in self._tiles(cube, tile, halo):
+        index, count = part
+        corners = list(itertools.product(range(0, rows, tile), range(0, columns, tile)))
+        for row, column, labels in self._labelled(cube, corners[index::count], tile, halo):
             height, width = min(tile, rows - row), min(tile, columns - column)
-            inner = labels[halo : halo + height, halo : halo + width]
-            out[row : row + height, column : column + width] = inner
-        return out
+            yield row, column, np.asarray(labels)[halo : halo + height, halo : halo + width]
+
+    def with_view(self, path: str) -> "Segmenter":
+        """The model seen through a view of `dgc merge`, see `dgc_jax.apply.view`.
+
+        Raises:
+            InputError: if the file is no view of this model.
+        """
+        from dgc_jax.apply import view  # which builds on this module
+
+        return view.apply(self, view.read(path, self))
 
     def adapt(self, cube: Cube) -> Cube:
         """The scene on the model's bands: those of its own, or interpolated.
@@ -169,25 +207,27 @@ class Segmenter:
             )
         return cube
 
-    def _tiles(self, cube: Cube, tile: int, halo: int) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Yields (row, column, labels with halo) while later tiles are read and computed."""
-        rows, columns, _ = cube.shape
+    def _labelled(
+        self, cube: Cube, corners: list[tuple[int, int]], tile: int, halo: int
+    ) -> Iterator[tuple[int, int, jax.Array | np.ndarray]]:
+        """Yields (row, column, labels with halo), of which the next are read and computed."""
         side = tile + 2 * halo
-        corners = list(itertools.product(range(0, rows, tile), range(0, columns, tile)))
         reads: collections.deque[Any] = collections.deque()
-        computed: collections.deque[tuple[int, int, jax.Array]] = collections.deque()
-        for number in range(len(corners) + _AHEAD + 1):
+        computed: collections.deque[tuple[int, int, jax.Array | np.ndarray]] = collections.deque()
+        for number in range(len(corners) + _AHEAD):
             if number < len(corners):
                 row, column = corners[number]
                 reads.append((row, column, cube.request(row - halo, column - halo, side, side)))
-            if number >= _AHEAD and reads:
+            if number >= _AHEAD:
                 row, column, pending = reads.popleft()
                 crop, valid = pending.result()
+                labels: jax.Array | np.ndarray = np.zeros((side, side), np.uint8)
                 if valid.any():
-                    computed.append((row, column, self.predict(crop[None], valid[None])))
-            if len(computed) > 1 or (computed and not reads):
-                row, column, labels = computed.popleft()
-                yield row, column, np.asarray(labels)[0]
+                    labels = self.predict(crop[None], valid[None])[0]
+                computed.append((row, column, labels))
+            if len(computed) > 1:
+                yield computed.popleft()
+        yield from computed
 
     def _checked(self, batch: jax.typing.ArrayLike, valid: Any) -> tuple[jax.Array, jax.Array]:
         crops = jnp.asarray(batch, jnp.float32)
@@ -225,6 +265,8 @@ def from_model(model: checkpoint.Model) -> Segmenter:
         bank=jnp.asarray(arrays["centroids"]),
         normalisation=normalisation.Normalisation(**constants, kind=config.data.normalisation),
         lookup=jnp.asarray(about["lookup"], jnp.uint8),
+        tree=np.asarray(about["tree"], np.float64).reshape(-1, 4),
+        live=np.asarray(about["live"], np.int64),
         wavelengths=None if wavelengths is None else np.asarray(wavelengths, np.float64),
         bands=about["bands"],
         names=tuple(about["names"]),

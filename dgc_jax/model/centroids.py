@@ -242,6 +242,28 @@ def cut_tree(tree: np.ndarray, clusters: int) -> np.ndarray:
     return groups
 
 
+def cut_ids(tree: np.ndarray, live: np.ndarray, lookup: np.ndarray, clusters: int) -> np.ndarray:
+    """The id that each final cluster takes when the tree is cut further up.
+
+    A group takes the lowest id in it, and a cluster that joins no other keeps its own.
+
+    Args:
+        tree: `[len(live) - 1, 4]` linkage matrix.
+        live: indices of the trained clusters that are its leaves.
+        lookup: `[K']` final id, 1..K, of each trained cluster, of a lower cut of the same tree.
+        clusters: number of groups, 1..K.
+
+    Returns:
+        `[K]` uint8 id of the clusters 1..K.
+    """
+    groups = cut_tree(tree, clusters)
+    ids = np.asarray(lookup)[live]
+    lowest = np.array([ids[groups == group].min() for group in range(groups.max() + 1)])
+    taken = np.arange(1, int(np.max(lookup)) + 1, dtype=np.uint8)
+    taken[ids - 1] = lowest[groups]
+    return taken
+
+
 def order_by_brightness(groups: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Renumbers groups 1..K from dark to bright by the mean reflectance of their pixels.
 
