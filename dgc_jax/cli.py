@@ -3,16 +3,19 @@
 Exit status: 0 done, 1 some scenes or another process failed, 2 bad input or usage.
 """
 
+import concurrent.futures.process
 import json
+import multiprocessing
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 import rich.console
-import rich.progress
 import rich.table
 import rich.text
+from rich.progress import Progress
 
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.describe import describe
@@ -97,8 +100,15 @@ def inspect(file: str, **options: Any) -> None:
 @main.command("prepare")
 @click.argument("scenes", nargs=-1, required=True)
 @click.option("--out", required=True, help="Folder to write <scene>.zarr into.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Scenes prepared at once, each by a process of its own.",
+)
 @_scene_options
-def prepare_scenes(scenes: tuple[str, ...], out: str, **options: Any) -> None:
+def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: Any) -> None:
     """Rewrite SCENES (files, folders, globs) as sharded zarr3, from which crops are read fastest.
 
     Safe to interrupt and run again: finished scenes are skipped.
@@ -106,20 +116,55 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, **options: Any) -> None:
     paths = find_scenes(scenes, companions=("{stem}_labels.*", *(options[k] for k in _BESIDE)))
     failed = 0
     console = rich.console.Console()
-    with rich.progress.Progress(
+    with Progress(
         console=console, disable=not console.is_terminal, redirect_stderr=False
     ) as progress:
-        for path in paths:
-            try:
-                cube = _open(path, options)
-                written = prepare(cube, out, progress)
-            except InputError as error:
-                failed += 1
-                click.echo(f"dgc: {error}", err=True)
-                continue
-            click.echo(f"{store_path(cube, out)}: {'written' if written else 'complete already'}")
+        for done, line in _prepared(paths, out, options, workers, progress):
+            failed += not done
+            click.echo(line, err=not done)
     if failed:
         raise SystemExit(2 if failed == len(paths) else 1)
+
+
+def _prepared(
+    paths: list[str], out: str, options: dict[str, Any], workers: int, progress: Progress
+) -> Iterator[tuple[bool, str]]:
+    """Whether each scene is prepared, and what to tell of it, in the order of the paths."""
+    if workers == 1 or len(paths) == 1:
+        yield from (_prepare_one(path, out, options, progress) for path in paths)
+        return
+    # Processes, because h5py decompresses in one thread of each; new ones, because TensorStore's
+    # threads do not survive a fork. Ctrl-C ends them at once.
+    pool = concurrent.futures.ProcessPoolExecutor(
+        min(workers, len(paths)),
+        multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        futures = [pool.submit(_prepare_one, path, out, options) for path in paths]
+        for path, future in progress.track(list(zip(paths, futures, strict=True)), description=""):
+            try:
+                yield future.result()
+            except concurrent.futures.process.BrokenProcessPool:
+                yield (
+                    False,
+                    f"dgc: {path} was not prepared, because a worker process was ended from "
+                    "outside (out of memory?): run the command again with fewer --workers.",
+                )
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare_one(
+    path: str, out: str, options: dict[str, Any], progress: Progress | None = None
+) -> tuple[bool, str]:
+    try:
+        cube = _open(path, options)
+        written = prepare(cube, out, progress)
+    except InputError as error:
+        return False, f"dgc: {error}"
+    return True, f"{store_path(cube, out)}: {'written' if written else 'complete already'}"
 
 
 @main.command()
@@ -131,7 +176,7 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, **options: Any) -> None:
     "formats",
     default="envi,png",
     show_default=True,
-    help="Some of envi, png, npy, zarr, with commas between.",
+    help="Some of envi, png, npy, zarr, geotiff, with commas between.",
 )
 @_view_option
 @click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")

@@ -24,6 +24,7 @@ from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats.detect import scene_name
+from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.experiment import add_scene, scored
@@ -76,6 +77,8 @@ def segment(
             f"--format: expected some of {', '.join(results.FORMATS)}, found "
             f"{', '.join(unknown) or 'none'}; correct it."
         )
+    if "geotiff" in formats:
+        import_rasterio("--format geotiff")  # told before hours of work
     segmenter = load(workdir)
     if view_path is not None:
         segmenter = segmenter.with_view(view_path)
@@ -87,6 +90,7 @@ def segment(
     with processes.agreeing(f"--out={out}"):
         if processes.first():
             _claim(out, workdir, segmenter, paths)
+            together.clean(out)  # what a job that was killed has left
 
     if processes.part()[1] > 1:
         summaries, wrong = together.segment_scenes(

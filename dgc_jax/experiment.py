@@ -63,13 +63,15 @@ def run(
         _point_at_results(workdir, console)
         return summary
 
+    maps = os.path.join(workdir, "maps")
     trained = loop.train(config, workdir, console)
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
             save_model(workdir, merged(config, trained))
+            together.clean(maps)  # what a job that was killed has left
     segmenter = load(workdir)
     summaries: list[results.Summary] = []
-    counts, maps = None, os.path.join(workdir, "maps")
+    counts = None
     many = processes.part()[1] > 1
     if many:
         cubes = {scene.cube.path: scene.cube for scene in trained.scenes}

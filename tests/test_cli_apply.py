@@ -4,11 +4,13 @@ import csv
 import json
 import pathlib
 import shutil
+import sys
 
 import click.testing
 import numpy as np
 import PIL.Image
 import pytest
+import rasterio
 import spectral.io.envi
 import tensorstore as ts
 from conftest import TinyRun
@@ -17,6 +19,8 @@ from dgc_jax import InputError, commands, load, open_cube
 from dgc_jax.apply import metrics
 from dgc_jax.cli import main
 from dgc_jax.data import leaves
+
+FORMATS = "npy,png,envi,zarr,geotiff"
 
 
 def dgc(*arguments: object) -> click.testing.Result:
@@ -57,7 +61,7 @@ def test_segment_writes_every_format_alike(
 ) -> None:
     out = tmp_path / "out"
     scene = folder / "new1.hdr"
-    result = dgc("segment", tiny_run.workdir, scene, "--out", out, "--format", "npy,png,envi,zarr")
+    result = dgc("segment", tiny_run.workdir, scene, "--out", out, "--format", FORMATS)
     assert result.exit_code == 0, result.output
     expected = load(str(tiny_run.workdir)).segment(open_cube(scene))
     assert expected.shape == (33, 40)
@@ -70,6 +74,36 @@ def test_segment_writes_every_format_alike(
     store = ts.open({"driver": "zarr3", "kvstore": f"file://{out}/new1.zarr/"}).result()
     np.testing.assert_array_equal(store.read().result(), expected)
     assert (out / "new1_overlay.png").exists()
+    with rasterio.open(out / "new1.tif") as image:
+        np.testing.assert_array_equal(image.read(1), expected)
+        assert image.crs.to_epsg() == 32633
+        assert image.transform[:6] == (2, 0, 500000, 0, -2, 4000000)
+
+
+def test_geotiff_alone_is_skipped_and_read_back_on_a_rerun(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    out = tmp_path / "out"
+    call = ["segment", tiny_run.workdir, folder / "new1.hdr", "--out", out, "--format", "geotiff"]
+    assert "new1: segmented" in dgc(*call).stdout
+    areas = (out / "areas.csv").read_bytes()
+    result = dgc(*call)
+    assert "new1: complete already" in result.stdout
+    assert (out / "areas.csv").read_bytes() == areas
+
+
+def test_geotiff_without_rasterio_is_refused_before_anything_is_segmented(
+    tiny_run: TinyRun,
+    folder: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    out = tmp_path / "out"
+    result = dgc("segment", tiny_run.workdir, folder, "--out", out, "--format", "npy,geotiff")
+    assert result.exit_code == 2
+    assert "pip install 'dgc_jax[geo]'" in result.stderr
+    assert not out.exists()
 
 
 def test_bad_scene_is_told_and_the_rest_go_on(
@@ -179,7 +213,7 @@ def test_maps_of_another_model_are_not_mixed_in(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--format", "geotiff"], "expected some of envi, png, npy, zarr, found geotiff"),
+        (["--format", "gif"], "expected some of envi, png, npy, zarr, geotiff, found gif"),
         (["--format", ""], "found none"),
         ([], "Missing option '--out'"),
     ],

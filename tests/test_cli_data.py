@@ -1,5 +1,8 @@
 """`dgc inspect` and `dgc prepare` as a user types them."""
 
+import concurrent.futures
+import signal
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -119,3 +122,37 @@ def test_prepare_goes_on_after_a_bad_scene_and_says_so(tmp_path, good):
     assert (tmp_path / "out" / "good.zarr").exists()
     assert result.stderr.count("dgc: ") == 1
     assert run("prepare", bad, "--out", tmp_path / "out").exit_code == 2
+
+
+def tree(folder):
+    """Every file below a folder, with its bytes."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_prepare_with_workers_writes_and_tells_what_one_would(tmp_path, good):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", reflectance((40, 33, 5)))
+    (tmp_path / "bad.npy").write_text("nothing")
+    scenes = [good, *(tmp_path / f"{name}.npy" for name in ("a", "bad", "b"))]
+    alone = run("prepare", *scenes, "--out", tmp_path / "alone")
+    together = run("prepare", *scenes, "--out", tmp_path / "together", "--workers", 2)
+    assert alone.exit_code == together.exit_code == 1
+    assert together.stderr == alone.stderr
+    assert together.stdout == alone.stdout.replace("/alone/", "/together/")
+    assert tree(tmp_path / "together") == tree(tmp_path / "alone")
+    assert len(tree(tmp_path / "alone")) >= 6
+
+
+def test_a_worker_that_is_killed_is_told_and_nothing_hangs(tmp_path, good, monkeypatch):
+    np.save(tmp_path / "a.npy", reflectance())
+
+    class Killing(concurrent.futures.ProcessPoolExecutor):
+        def submit(self, *_):
+            return super().submit(signal.raise_signal, signal.SIGKILL)
+
+    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Killing)
+    result = run("prepare", good, tmp_path / "a.npy", "--out", tmp_path / "out", "--workers", 2)
+    assert result.exit_code == 2
+    assert result.stderr.count("a worker process was ended from outside") == 2
+    assert f"dgc: {good} was not prepared" in result.stderr

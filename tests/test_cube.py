@@ -5,7 +5,10 @@ import dataclasses
 import numpy as np
 import PIL.Image
 import pytest
+import spectral.io.envi
+import tensorstore as ts
 
+from dgc_jax.data import companions
 from dgc_jax.data.cube import open_cube
 from dgc_jax.data.formats import lazy
 from dgc_jax.data.prepare import create_store
@@ -256,6 +259,48 @@ def test_counts_become_reflectance_by_the_mean_lines_of_the_references(scene, re
     assert valid.sum() == (ROWS - 1) * (COLUMNS - 2)
     without = open_cube(scene(counts), white=white_path).read(0, 0, ROWS, COLUMNS)[0]
     np.testing.assert_allclose(without, counts / white, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("dark_lines", "white_lines"), [(1, 1), (1, 5), (6, 3)])
+def test_raw_bil_is_calibrated_by_references_of_any_number_of_lines(
+    tmp_path, dark_lines, white_lines, monkeypatch
+):
+    rng = np.random.default_rng(5)
+    pixels = {"raw": ROWS, "dark": dark_lines, "white": white_lines}
+    ranges = {"raw": (20, 60_000), "dark": (5, 15), "white": (50_000, 65_535)}
+    stored = {
+        name: rng.integers(*ranges[name], (lines, COLUMNS, BANDS)).astype("u2")
+        for name, lines in pixels.items()
+    }
+    for name, values in stored.items():
+        spectral.io.envi.save_image(
+            tmp_path / f"{name}.hdr", values, interleave="bil", ext=".bil", dtype=np.uint16
+        )
+    monkeypatch.setattr(companions, "_BLOCK_BYTES", 2 * COLUMNS * BANDS * 2)  # two lines
+    cube = open_cube(tmp_path / "raw.hdr", dark=tmp_path / "dark.hdr", white=tmp_path / "white.hdr")
+    dark, white = stored["dark"].mean(0), stored["white"].mean(0)
+    oracle = (stored["raw"] - dark) / (white - dark)
+    whole = cube.read(0, 0, ROWS, COLUMNS)[0]
+    np.testing.assert_allclose(whole, oracle, rtol=2e-5)
+    for row in range(ROWS):
+        np.testing.assert_array_equal(cube.read(row, 0, 1, COLUMNS)[0][0], whole[row])
+
+
+def test_a_long_reference_is_averaged_by_blocks_of_lines(monkeypatch):
+    lines = np.random.default_rng(6).integers(0, 9999, (100, 5, 4)).astype("u2")
+    at_once = []
+
+    class Watched:
+        shape, dtype = lines.shape, ts.dtype("uint16")
+
+        def __getitem__(self, rows):
+            at_once.append(rows.stop - rows.start)
+            return ts.array(lines)[rows]
+
+    monkeypatch.setattr(companions, "_BLOCK_BYTES", 7 * lines[0].nbytes)
+    mean = companions.mean_line("long.hdr", Watched(), "scene.hdr", (5, 4))
+    np.testing.assert_allclose(mean, lines.mean(0), rtol=1e-12)
+    assert (max(at_once), sum(at_once)) == (7, 100)
 
 
 def test_references_follow_the_bands_that_are_kept(scene, references):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, TinyRun
 
-from dgc_jax import InputError, Segmenter, load, open_cube
+from dgc_jax import InputError, Segmenter, commands, load, open_cube
 from dgc_jax.apply.export import export
 from dgc_jax.cli import main
 from dgc_jax.data import leaves
@@ -167,16 +167,21 @@ def test_a_folder_that_is_a_file_is_refused(segmenter: Segmenter, tmp_path: path
     assert (tmp_path / "out").read_text() == "a file"
 
 
+@pytest.mark.parametrize("viewed", [False, True])
 def test_the_command_exports_the_model_of_the_workdir(
-    tiny_run: TinyRun, tmp_path: pathlib.Path
+    tiny_run: TinyRun, tmp_path: pathlib.Path, viewed: bool
 ) -> None:
+    segmenter = load(str(tiny_run.workdir))
     arguments = ["export", str(tiny_run.workdir), str(tmp_path / "told")]
+    if viewed:
+        path, _ = commands.merge(str(tiny_run.workdir), clusters=2, out=str(tmp_path / "view.json"))
+        segmenter = segmenter.with_view(path)
+        arguments += ["--view", path]
     result = click.testing.CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     paths = [tmp_path / "told" / name for name in ("model.jax", "model.json")]
     assert result.output.split() == [str(path) for path in paths]
-    expected = export(load(str(tiny_run.workdir)), tmp_path / "expected")
-    for path, other in zip(paths, expected, strict=True):
+    for path, other in zip(paths, export(segmenter, tmp_path / "expected"), strict=True):
         assert path.read_bytes() == pathlib.Path(other).read_bytes()
 
 

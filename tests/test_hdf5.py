@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dgc_jax.data.formats import hdf5
+from dgc_jax.data.formats import hdf5, lazy
 from dgc_jax.errors import InputError
 
 ROWS, COLUMNS, BANDS = 9, 8, 6
@@ -131,14 +131,14 @@ def test_emit_l2a_reflectance_needs_no_help(path):
     [((512, 217, 204), (11, 7, 13)), ((2000, 1500, 300), (2000, 1500, 1)), ((3, 4, 5), (1, 1, 1))],
 )
 def test_blocks_are_whole_chunks_of_the_file_within_16_mib(shape, own):
-    block = hdf5.block_shape(shape, own, itemsize=4)
+    block = lazy.block_shape(shape, own, itemsize=4)
     for size, chunk, whole in zip(block, own, shape, strict=True):
         assert size == whole or size % chunk == 0
     assert 4 * np.prod(block) <= max(16 * 2**20, 4 * np.prod(own))
 
 
 def test_blocks_hold_a_crop_with_all_its_bands_when_the_file_allows():
-    assert hdf5.block_shape((512, 512, 301), (1, 1, 1), itemsize=2) == (64, 64, 301)
+    assert lazy.block_shape((512, 512, 301), (1, 1, 1), itemsize=2) == (64, 64, 301)
 
 
 @pytest.mark.parametrize(

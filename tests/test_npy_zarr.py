@@ -3,14 +3,16 @@
 import functools
 import http.server
 import json
+import socket
 import threading
+import time
 
 import numpy as np
 import pytest
 import tensorstore as ts
 
 from dgc_jax.data.cube import open_cube
-from dgc_jax.data.prepare import create_store
+from dgc_jax.data.prepare import create_store, prepare
 from dgc_jax.errors import InputError
 
 VALUES = np.random.default_rng(0).integers(1, 1000, (6, 8, 5)).astype("u2")
@@ -187,18 +189,58 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_an_array_behind_a_web_server_is_a_cube_like_any_other(tmp_path):
-    write(tmp_path / "scene.zarr", "zarr3", attributes={"wavelengths": CENTRES})
+@pytest.fixture
+def served(tmp_path):
+    """Address of a web server of `tmp_path` on this machine."""
     handler = functools.partial(_Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        cube = open_cube(f"http://127.0.0.1:{server.server_port}/scene.zarr")
-        reflectance, valid = cube.read(1, 2, 3, 4)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3", "n5"])
+def test_an_array_behind_a_web_server_is_a_cube_like_any_other(tmp_path, served, driver):
+    about = {"wavelengths": CENTRES}
+    path = write(tmp_path / "scene.zarr", driver, attributes=None if driver == "zarr" else about)
+    if driver == "zarr":
+        (path / ".zattrs").write_text(json.dumps(about))
+    cube = open_cube(f"{served}/scene.zarr")
+    np.testing.assert_array_equal(cube.store.read().result(), VALUES)
+    reflectance, valid = cube.read(1, 2, 3, 4)
     np.testing.assert_array_equal(reflectance, VALUES[1:4, 2:6])
     assert valid.all()
     assert cube.name == "scene"
     np.testing.assert_array_equal(cube.wavelengths, CENTRES)
+
+
+def test_a_prepared_scene_is_read_from_a_web_server_by_parts(tmp_path, served):
+    """Sharded zarr3 needs parts of files; this server only gives whole ones, which must do too."""
+    source = tmp_path / "scene.npy"
+    np.save(source, VALUES)
+    prepare(open_cube(source, wavelengths=CENTRES), tmp_path / "out")
+    cube = open_cube(f"{served}/out/scene.zarr")
+    np.testing.assert_array_equal(cube.read(0, 0, 6, 8)[0], VALUES)
+
+
+def test_what_a_web_server_does_not_have_is_told_at_once(tmp_path, served):
+    write(tmp_path / "scene.zarr", "zarr3")
+    start = time.monotonic()
+    with pytest.raises(
+        InputError, match=r"nowhere\.zarr/ holds none of zarr\.json.*check the path"
+    ):
+        open_cube(f"{served}/nowhere.zarr")
+    assert time.monotonic() - start < 5
+
+
+def test_a_web_server_that_does_not_answer_is_given_up_after_seconds():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # not listening: every connection is refused
+        start = time.monotonic()
+        with pytest.raises(InputError, match=r"scene\.zarr cannot be opened.*: .*") as caught:
+            open_cube(f"http://127.0.0.1:{unused.getsockname()[1]}/scene.zarr")
+    assert time.monotonic() - start < 15
+    assert "\n" not in str(caught.value)
 
 
 def test_an_empty_npy_file_is_refused_in_one_sentence(tmp_path):

@@ -36,7 +36,7 @@ class Cube:
     Attributes:
         name: of the scene: its file's name without folder and endings.
         path: of the file, as given.
-        format: what the file is: "ENVI", "MATLAB", "HDF5", "NPY" or "zarr".
+        format: what the file is: "ENVI", "MATLAB", "HDF5", "NPY", "GeoTIFF", "EnMAP" or "zarr".
         shape: rows, columns, bands of what `read` returns.
         wavelengths: `[band]` nm (float64, ascending) of what `read` returns, or None.
         store: `[row, column, stored band]`, native type.
@@ -273,7 +273,7 @@ def open_cube(
     """Opens a scene; reads no pixels of it.
 
     Args:
-        path: ENVI header or data file, `.mat`, HDF5 or NetCDF, `.npy`, or the folder or URL
+        path: ENVI header or data file, `.mat`, HDF5 or NetCDF, `.npy`, `.tif`, or the folder or URL
             (`gs://`, `s3://`, `http://`, `https://`, `file://`) of a zarr, zarr3 or n5 array.
         labels: label map of the scene, see `labels.read_labels`.
         mask: PNG or NPY picture of the scene's size, nonzero = usable.

@@ -160,7 +160,7 @@ def _read_image(path: str) -> np.ndarray:
                     "a pixel: save it as a palette or grey picture."
                 )
             return np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} could not be read as a picture: {error}.") from error

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dgc_jax.data.cube import Cube, open_cube
-from dgc_jax.data.formats import envi, zarr
+from dgc_jax.data.formats import enmap, envi, geotiff, zarr
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.labels import (
     OUTSIDE,
@@ -27,7 +27,8 @@ from dgc_jax.data.labels import (
 from dgc_jax.errors import InputError
 
 _LOG = logging.getLogger("dgc_jax")
-_SCENE_SUFFIXES = (".hdr", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".npy")  # of files
+# Endings of files.
+_SCENE_SUFFIXES = (".hdr", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".npy", *geotiff.SUFFIXES)
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
 
 
@@ -181,7 +182,7 @@ def _expand(item: str, companions: Sequence[str]) -> list[str]:
         if os.path.isdir(path):
             keep = zarr.is_store(path)
         elif path.lower().endswith(_SCENE_SUFFIXES):
-            keep = True
+            keep = not enmap.is_extra(path)
         else:  # ENVI data stand for themselves only if their header was not found too
             keep = header is not None and header not in found
         if keep:
@@ -189,7 +190,7 @@ def _expand(item: str, companions: Sequence[str]) -> list[str]:
     if not scenes:
         raise InputError(
             f"{where} holds no scene: expected ENVI (.hdr), MATLAB (.mat), HDF5 (.h5, .nc), "
-            f"NPY or zarr, found {len(found)} files of which none is one."
+            f"NPY, GeoTIFF (.tif) or zarr, found {len(found)} files of which none is one."
         )
     return scenes
 

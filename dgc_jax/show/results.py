@@ -10,12 +10,13 @@ from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import Spectra, combine, empty, measure
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.labels import read_labels
-from dgc_jax.show import maps, tables
+from dgc_jax.show import geotiff, maps, tables
 from dgc_jax.show.overlay import write_overlay
 
-FORMATS = ("envi", "png", "npy", "zarr")
+FORMATS = ("envi", "png", "npy", "zarr", "geotiff")
 """Formats of label maps; each scene's overlay is written with `png`."""
 
+_ENDINGS = {"envi": ".hdr", "png": ".png", "npy": ".npy", "zarr": ".zarr", "geotiff": ".tif"}
 _LINES = 64  # rows of a scene that are held at a time
 
 
@@ -78,6 +79,9 @@ def write_maps(
         "png": lambda: _pictures(stem, cube, labels, segmenter),
         "npy": lambda: maps.write_npy(f"{stem}.npy", labels),
         "zarr": lambda: maps.write_zarr(f"{stem}.zarr", labels, names, colours),
+        "geotiff": lambda: geotiff.write_geotiff(
+            f"{stem}.tif", labels, names, colours, cube.geo, f"dgc_jax clusters of {cube.name}"
+        ),
     }
     for name in formats:
         write[name]()
@@ -85,7 +89,7 @@ def write_maps(
 
 def finished(folder: str, name: str, formats: Sequence[str]) -> bool:
     """Whether the maps of a scene are there already; what is written last counts."""
-    last = {"envi": ".hdr", "png": "_overlay.png", "npy": ".npy", "zarr": ".zarr"}
+    last = _ENDINGS | {"png": "_overlay.png"}
     return all(os.path.exists(os.path.join(folder, name + last[f])) for f in formats)
 
 
@@ -101,8 +105,7 @@ def read_map(folder: str, name: str, formats: Sequence[str], shape: tuple[int, i
     Raises:
         InputError: the file cannot be read, or is of another size than the scene.
     """
-    ending = {"envi": ".hdr", "png": ".png", "npy": ".npy", "zarr": ".zarr"}[formats[0]]
-    return read_labels(os.path.join(folder, name + ending), shape).labels
+    return read_labels(os.path.join(folder, name + _ENDINGS[formats[0]]), shape).labels
 
 
 def summarise(segmenter: Segmenter, cube: Cube, labels: np.ndarray) -> Summary:

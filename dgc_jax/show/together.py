@@ -67,9 +67,6 @@ def segment_scenes(
     """
     index, count = processes.part()
     done = processes.from_first(list(done or [False] * len(paths)))
-    if processes.first():
-        _clean(folder)
-    processes.wait()
     wrong: dict[str, str | None] = dict.fromkeys(paths)
     pixels = np.zeros((len(paths), segmenter.clusters), np.int64)
     moments = np.zeros((2, *pixels.shape, segmenter.bands))  # mean and squares of `Spectra`
@@ -101,7 +98,7 @@ def segment_scenes(
             console.print(f"{cube.name}: {what}", highlight=False, markup=False, soft_wrap=True)
     _share(wrong)
     if processes.first():
-        _clean(folder)
+        clean(folder)
     pixels, moments = processes.summed(pixels), processes.summed(moments)
     names = segmenter.names
     return [
@@ -148,8 +145,8 @@ def _label(segmenter: Segmenter, cube: Cube, folder: str, part: tuple[int, int])
     return store
 
 
-def _clean(folder: str) -> None:
-    """Removes the stores of a folder, whose maps are written or whose writers were killed."""
+def clean(folder: str) -> None:
+    """Removes the stores of a folder, before a job begins and when its maps are written."""
     for path in glob.glob(os.path.join(glob.escape(folder), f".*{_SUFFIX}")):
         shutil.rmtree(path, ignore_errors=True)
 

@@ -4,12 +4,13 @@ import os
 import re
 from pathlib import PurePath
 
-from dgc_jax.data.formats import envi, npy, zarr
+from dgc_jax.data.formats import enmap, envi, geotiff, npy, zarr
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
 _HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc")
-_SUFFIXES = (".mat", *_HDF5_SUFFIXES, ".npy", ".zarr", ".zarr3", ".n5")
+_SUFFIXES = (".mat", *_HDF5_SUFFIXES, ".npy", *geotiff.SUFFIXES, ".zarr", ".zarr3", ".n5")
+_ENMAP = (enmap.METADATA, "-SPECTRAL_IMAGE", "-SPECTRAL_IMAGE_COG")
 
 
 def read(path: str, *, variable: str | None = None, axes: str | None = None) -> tuple[str, Raw]:
@@ -21,7 +22,8 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         axes: order of its axes, if the file does not say.
 
     Returns:
-        The format's name ("ENVI", "MATLAB", "HDF5", "NPY" or "zarr") and what the reader found.
+        The format's name ("ENVI", "MATLAB", "HDF5", "NPY", "GeoTIFF", "EnMAP" or "zarr") and what
+        the reader found.
 
     Raises:
         InputError: the file is missing, of no known format, or its reader refuses it.
@@ -43,6 +45,10 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         return "HDF5", hdf5.read(path, variable=variable, axes=axes)
     if lower.endswith(".npy"):
         return "NPY", npy.read(path, variable=variable, axes=axes)
+    if enmap.metadata_path(path) is not None:
+        return "EnMAP", enmap.read(path, variable=variable, axes=axes)
+    if lower.endswith(geotiff.SUFFIXES):
+        return "GeoTIFF", geotiff.read(path, variable=variable, axes=axes)
     suffix = os.path.splitext(lower)[1]
     if suffix == ".hdr" or suffix in envi.DATA_SUFFIXES or envi.find_header(path) is not None:
         return "ENVI", envi.read(path, variable=variable, axes=axes)
@@ -56,5 +62,6 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
 def scene_name(path: str) -> str:
     """File name without folder and endings: `leaf_07` of `scenes/leaf_07.raw.hdr`."""
     name = PurePath(path.rstrip("/")).name
-    endings = [re.escape(suffix) for suffix in (*_SUFFIXES, ".hdr", *envi.DATA_SUFFIXES) if suffix]
+    known = (*_SUFFIXES, ".hdr", *envi.DATA_SUFFIXES, *_ENMAP)
+    endings = [re.escape(suffix) for suffix in known if suffix]
     return re.sub(rf"(?i)(?<=.)({'|'.join(endings)})+$", "", name)

@@ -5,7 +5,8 @@ it the CF conventions are followed as far as they say how to read numbers: `_Fil
 `missing_value`, `scale_factor`, and wavelengths as an attribute of the cube or a list anywhere in
 the file, with its `units`. EMIT L2A reflectance files (Green et al., LP DAAC EMITL2ARFL) are read
 by just that: `reflectance` [downtrack, crosstrack, bands], `sensor_band_parameters/wavelengths` and
-`good_wavelengths`. Other missions' layouts need `variable` and `axes`.
+`good_wavelengths`. PRISMA's two cubes are read by `prisma`; other missions' layouts need `variable`
+and `axes`.
 """
 
 import math
@@ -16,11 +17,10 @@ import h5py
 import numpy as np
 import tensorstore as ts
 
-from dgc_jax.data.formats import lazy, variables
+from dgc_jax.data.formats import lazy, prisma, variables
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
-_BLOCK_BYTES = 16 * 2**20  # at most, unless one chunk of the file is larger
 _GOOD_BANDS = ("good_wavelengths", "good_bands", "bbl")
 
 
@@ -36,6 +36,9 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         InputError: not a whole HDF5 file, no such dataset, or numbers that need more than a factor.
     """
     file = open_file(path)
+    fields = prisma.swath(file) if variable is None else None
+    if fields is not None:
+        return prisma.read(path, file, fields)
     shapes = numeric_shapes(file)
     cubes = [name for name, shape in shapes.items() if len(shape) == 3]
     name = variables.choose(path, shapes, cubes, variable, "3-D numeric dataset")
@@ -136,7 +139,7 @@ def block_store(path: str, dataset: h5py.Dataset, order: str) -> ts.TensorStore:
         part = dict(zip("rcb", (row, column, band), strict=True))
         return dataset[tuple(part[letter] for letter in order)].transpose(places)
 
-    chunk = block_shape(shape, tuple(own[place] for place in places), dtype.itemsize)
+    chunk = lazy.block_shape(shape, tuple(own[place] for place in places), dtype.itemsize)
     return lazy.virtual_store(read_block, shape, dtype, chunk)
 
 
@@ -150,26 +153,6 @@ def check_filters(path: str, dataset: h5py.Dataset) -> None:
                 f"{path}: {dataset.name} is compressed with {label.decode() or code}, which this "
                 "HDF5 library does not have: rewrite it with gzip, for example with h5repack."
             )
-
-
-def block_shape(
-    shape: tuple[int, ...], own: tuple[int, ...], itemsize: int
-) -> tuple[int, int, int]:
-    """Rows, columns and bands to read at once: whole chunks of the file, about one crop of pixels.
-
-    Args:
-        shape: of the cube, `[row, column, band]`.
-        own: of the file's chunks, in the same order.
-        itemsize: bytes a number.
-    """
-    block = [min(chunk, size) for chunk, size in zip(own, shape, strict=True)]
-    # Bands first: every crop needs all of them. Then to 64 pixels a side, while memory allows.
-    for axis, target in ((2, shape[2]), (0, min(64, shape[0])), (1, min(64, shape[1]))):
-        others = itemsize * math.prod(block) // block[axis]
-        affordable = max(1, _BLOCK_BYTES // (others * block[axis]))
-        needed = -(-target // block[axis])
-        block[axis] = min(block[axis] * min(needed, affordable), shape[axis])
-    return block[0], block[1], block[2]
 
 
 def _wavelength_lists(

@@ -227,7 +227,7 @@ def _matrix_store(
         return pixels.reshape(-1, rows, pixels.shape[1]).transpose(1, 0, 2)[row]
 
     dtype = dataset.dtype.newbyteorder("=")
-    block = hdf5.block_shape((1, columns, bands), (1, 1, bands), rows * dtype.itemsize)
+    block = lazy.block_shape((1, columns, bands), (1, 1, bands), rows * dtype.itemsize)
     return lazy.virtual_store(read_block, (rows, columns, bands), dtype, (rows, *block[1:]))
 
 

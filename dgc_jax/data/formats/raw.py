@@ -23,7 +23,9 @@ class Raw:
         ignore_value: the stored number that means "no data", or None.
         good_bands: `[band]` bool, False for bands that the file calls bad, or None.
         geo: georeference carried to the outputs: ENVI's `map info` and
-            `coordinate system string`, or `crs` (WKT) and `transform` (six numbers).
+            `coordinate system string`, and `crs` (WKT) and `transform`, six numbers (a, b, c, d, e,
+            f) by which the upper left corner of pixel (row, column) lies at x = a column + b row +
+            c, y = d column + e row + f.
         notes: one sentence for each thing that the reader had to guess or repair.
     """
 

@@ -68,7 +68,7 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
         raise InputError(
-            f"{path} cannot be opened as a zarr, zarr3 or n5 array: {reason}."
+            f"{path} cannot be opened as a zarr, zarr3 or n5 array ({reason}): check the address."
         ) from error
 
     order, _ = variables.order_axes(path, variable or "the array", store.shape, axes or "rcb", ())
@@ -81,7 +81,7 @@ def _folder(path: str, inner: str) -> ts.KvStore:
     inner = f"{inner.strip('/')}/" if inner.strip("/") else ""
     if "://" in path:
         url = f"{path.rstrip('/')}/{inner}"
-        return ts.KvStore.open(url, context=lazy.CONTEXT).result()
+        return ts.KvStore.open(url, context=lazy.OPENING).result()
     spec = {"driver": "file", "path": f"{os.path.abspath(path)}/{inner}"}
     return ts.KvStore.open(spec).result()
 

@@ -1,0 +1,203 @@
+"""The mean shift in blocks against the two plain ways of writing it.
+
+    python benchmarks/mean_shift.py [--json FILE] [--small] [--sides 64,128] [--memory GIB]
+
+*blocked* is `dgc_jax.model.mean_shift`: matrix products of blocks of queries with the keys around
+them. *slices* adds up the window as 25 shifted copies of the image. *unfolded* makes the array of
+pixels x 25 x 32 first, as the authors' code does. All three take the same embeddings, with some
+invalid pixels, and must agree to 1e-4, in their result or their gradients, before they are timed.
+Then they take turns, so that whatever else the machine does slows all of them; medians.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+import rich.console  # noqa: E402
+import rich.table  # noqa: E402
+
+from dgc_jax.model.mean_shift import mean_shift  # noqa: E402
+from dgc_jax.show.files import replacing  # noqa: E402
+
+SIDES = (64, 128, 256, 512)  # pixels
+CHANNELS, ITERATIONS, WINDOW = 32, 5, 5
+BANDWIDTH = 0.25  # what training starts from
+TOLERANCE = 1e-4
+
+Function = Callable[[jax.Array, jax.Array, jax.Array], Any]
+
+
+def blocked(samples: jax.Array, valid: jax.Array, bandwidth: jax.Array) -> jax.Array:
+    """The package's own."""
+    return mean_shift(samples, valid, bandwidth, iterations=ITERATIONS, window=WINDOW)
+
+
+def _shifted(image: jax.Array) -> list[jax.Array]:
+    """The image moved by every offset of the window, zero or False outside."""
+    rows, columns = image.shape[1:3]
+    edge = (WINDOW // 2, WINDOW // 2)
+    padded = jnp.pad(image, ((0, 0), edge, edge) + ((0, 0),) * (image.ndim - 3))
+    return [padded[:, i : i + rows, j : j + columns] for i in range(WINDOW) for j in range(WINDOW)]
+
+
+def slices(samples: jax.Array, valid: jax.Array, bandwidth: jax.Array) -> jax.Array:
+    """A sum over 25 shifted images; gradients as the package's, from the last iteration alone."""
+    samples = jnp.where(valid[..., None], samples, 0)
+    neighbours = list(zip(_shifted(samples), _shifted(valid), strict=True))
+    z = samples
+    for _ in range(ITERATIONS):
+        query = jax.lax.stop_gradient(z)
+        total, weighted = jnp.zeros(valid.shape), jnp.zeros(samples.shape)
+        for neighbour, usable in neighbours:
+            distance = jnp.sum((query - neighbour) ** 2, axis=-1)
+            weight = jnp.where(usable, jnp.exp(-distance / (2 * bandwidth**2)), 0)
+            total = total + weight
+            weighted = weighted + weight[..., None] * neighbour
+        z = weighted / jnp.maximum(total, 1e-30)[..., None]
+    return jnp.where(valid[..., None], z, 0)
+
+
+def unfolded(samples: jax.Array, valid: jax.Array, bandwidth: jax.Array) -> jax.Array:
+    """Every pixel with a copy of its window; gradients as the package's."""
+    samples = jnp.where(valid[..., None], samples, 0)
+    # The barrier keeps the compiler from turning the copies into slices again.
+    windows = jax.lax.optimization_barrier(jnp.stack(_shifted(samples), axis=3))
+    usable = jnp.stack(_shifted(valid), axis=3)  # [batch, row, column, 25]
+    z = samples
+    for _ in range(ITERATIONS):
+        query = jax.lax.stop_gradient(z)[..., None, :]
+        distance = jnp.sum((query - windows) ** 2, axis=-1)
+        weight = jnp.where(usable, jnp.exp(-distance / (2 * bandwidth**2)), 0)
+        total = jnp.maximum(jnp.sum(weight, axis=-1, keepdims=True), 1e-30)
+        z = jnp.einsum("brck,brckd->brcd", weight / total, windows)
+    return jnp.where(valid[..., None], z, 0)
+
+
+FORMS: dict[str, Function] = {"blocked": blocked, "slices": slices, "unfolded": unfolded}
+
+
+def with_backward(function: Function) -> Function:
+    """The sum of a form's result, with its gradients to the samples and the bandwidth."""
+
+    def summed(samples: jax.Array, valid: jax.Array, bandwidth: jax.Array) -> jax.Array:
+        return jnp.sum(function(samples, valid, bandwidth))
+
+    return jax.value_and_grad(summed, argnums=(0, 2))
+
+
+def image(side: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Unit embeddings of four materials in patches, a few pixels invalid, and the bandwidth."""
+    rng = np.random.default_rng(0)
+    materials = rng.normal(size=(4, CHANNELS))
+    patches = rng.integers(4, size=(-(-side // 8), -(-side // 8)))
+    where = np.kron(patches, np.ones((8, 8), int))[:side, :side]
+    samples = materials[where] + 0.5 * rng.normal(size=(side, side, CHANNELS))
+    samples /= np.linalg.norm(samples, axis=-1, keepdims=True)
+    valid = rng.random((side, side)) > 0.02
+    return (
+        jnp.asarray(samples[None], jnp.float32),
+        jnp.asarray(valid[None]),
+        jnp.float32(BANDWIDTH),
+    )
+
+
+def difference(one: Any, other: Any) -> float:
+    """Largest difference, in units of the larger of 1 and the largest magnitude of each array."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return max(
+        float(jnp.max(jnp.abs(a - b)) / jnp.maximum(1, jnp.max(jnp.abs(a)))) for a, b in pairs
+    )
+
+
+def row(side: int, backward: bool, memory: float, runs: int) -> tuple[dict[str, Any], list[str]]:
+    """One line of the table, and what could not be measured.
+
+    Raises:
+        SystemExit: the forms disagree.
+    """
+    arguments = image(side)
+    compiled, temporary, notes = {}, {}, []
+    name = "forward + backward" if backward else "forward"
+    for form, function in FORMS.items():
+        program = jax.jit(with_backward(function) if backward else function)
+        ready = program.lower(*arguments).compile()
+        temporary[form] = ready.memory_analysis().temp_size_in_bytes / 2**20
+        if temporary[form] > memory * 1024:
+            notes.append(f"{side} x {side}, {name}: {form} would take {temporary[form]:.0f} MiB")
+        else:
+            compiled[form] = ready
+    expected = compiled["blocked"](*arguments)
+    for form, ready in compiled.items():
+        if not (found := difference(expected, ready(*arguments))) <= TOLERANCE:
+            sys.exit(f"{side} x {side}, {name}: {form} differs from blocked by {found:.1e}")
+    times: dict[str, list[float]] = {form: [] for form in compiled}
+    for _ in range(runs):
+        for form, ready in compiled.items():
+            start = time.perf_counter()
+            jax.block_until_ready(ready(*arguments))
+            times[form].append(time.perf_counter() - start)
+    ms = {form: 1000 * statistics.median(each) for form, each in times.items()}
+    line: dict[str, Any] = {"pixels": f"{side} x {side}", "pass": name}
+    line |= {f"{form} ms": round(ms[form], 3) if form in ms else None for form in FORMS}
+    for form in ("slices", "unfolded"):
+        ratio = round(ms[form] / ms["blocked"], 1) if form in ms else None
+        line[f"{form} / blocked"] = ratio
+    line |= {f"{form} MiB": round(temporary[form], 1) for form in FORMS}
+    return line, notes
+
+
+def measure(sides: tuple[int, ...], memory: float, runs: int) -> dict[str, Any]:
+    """The table: a row for each side and pass."""
+    rows, notes = [], []
+    # A GPU would round the products of float32 matrices; here all forms compute the same.
+    with jax.default_matmul_precision("highest"):
+        for backward in (False, True):
+            for side in sides:
+                line, told = row(side, backward, memory, runs)
+                rows.append(line)
+                notes += told
+    notes.append(
+        f"{CHANNELS} channels, window {WINDOW} x {WINDOW}, {ITERATIONS} iterations, float32 with "
+        f"exact products; medians of {runs} runs in turn; MiB are temporary memory"
+    )
+    return {"title": "Mean shift", "rows": rows, "notes": notes}
+
+
+def main() -> None:
+    """Measures, prints, and writes what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--json", help="file for the results")
+    parser.add_argument("--small", action="store_true", help="a test of it, with a tiny image")
+    parser.add_argument("--sides", help="pixels, with commas between")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--memory", type=float, default=8, help="GiB that a form may take")
+    args = parser.parse_args()
+    sides = (16,) if args.small else SIDES
+    if args.sides:
+        sides = tuple(int(side) for side in args.sides.split(","))
+    result = measure(sides, args.memory, 2 if args.small else args.runs)
+    console = rich.console.Console(width=200)
+    table = rich.table.Table(*result["rows"][0])
+    for line in result["rows"]:
+        table.add_row(*("-" if value is None else str(value) for value in line.values()))
+    console.print(table)
+    for note in result["notes"]:
+        console.print(note, highlight=False)
+    if args.json:
+        with replacing(args.json) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            json.dump(result, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
