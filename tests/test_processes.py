@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT, TinyRun
 
 from dgc_jax import InputError, open_cube, processes
@@ -23,20 +25,26 @@ from dgc_jax.train.checkpoint import load_model
 DGC = "import sys; from dgc_jax.cli import main; main(sys.argv[1:], prog_name='dgc')"
 
 
-def start(command: list[str], flags: tuple[str, str, str]) -> list[subprocess.Popen[str]]:
-    """Starts two processes of a command with the flags that join them, one CPU device in each."""
+def start(command: list[str], *flags: str, **variables: str) -> list[subprocess.Popen[str]]:
+    """Starts two processes of a command, of one CPU device each.
+
+    Args:
+        command: what to run.
+        flags: how they find each other, with {port} and {index}.
+        variables: of the environment, with the same.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        coordinator = f"localhost:{free.getsockname()[1]}"
+        port = free.getsockname()[1]
     return [
         subprocess.Popen(
-            [
-                sys.executable,
-                *command,
-                *(f"{f}={v}" for f, v in zip(flags, (coordinator, 2, index), strict=True)),
-            ],
+            [sys.executable, *command, *(flag.format(port=port, index=index) for flag in flags)],
             cwd=ROOT,
-            env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
+            env={
+                **os.environ,
+                "JAX_NUM_CPU_DEVICES": "1",
+                **{k: v.format(port=port, index=index) for k, v in variables.items()},
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -48,7 +56,8 @@ def start(command: list[str], flags: tuple[str, str, str]) -> list[subprocess.Po
 def launch(tiny_run: TinyRun, workdir: pathlib.Path) -> list[subprocess.Popen[str]]:
     fields = [f"--config.{name}={value}" for name, value in tiny_run.overrides.items()]
     command = ["launch.py", "--config=configs/dgc4.py:tiny", f"--workdir={workdir}", *fields]
-    return start(command, ("--coordinator", "--num_processes", "--process_id"))
+    flags = ("--coordinator=localhost:{port}", "--num_processes=2", "--process_id={index}")
+    return start(command, *flags)
 
 
 def ended(both: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
@@ -120,11 +129,18 @@ def test_killed_process_ends_segmenting_and_two_others_complete_it_as_one_would(
     np.save(scenes / "d_small.npy", reflectance[:, 20:])
     command = ["-c", DGC, "segment", str(tiny_run.workdir), str(scenes), "--format=npy,png,zarr"]
     command.append(f"--out={tmp_path / 'two'}")
-    flags = ("--coordinator", "--num-processes", "--process-id")
-    kill_second(start(command, flags), (tmp_path / "two" / ".a_wide.labels").exists)
+    flags = ("--coordinator=localhost:{port}", "--num-processes=2", "--process-id={index}")
+    kill_second(start(command, *flags), (tmp_path / "two" / ".a_wide.labels").exists)
     assert not (tmp_path / "two" / "areas.csv").exists()
 
-    together = ended(start(command, flags))
+    slurm = {  # as it starts two tasks; JAX makes a port of the job's number
+        "SLURM_JOB_ID": "{port}",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": "{index}",
+        "SLURM_LOCALID": "{index}",
+    }
+    together = ended(start(command, "--distributed", **slurm))
     assert [status for status, _, _ in together] == [1, 1], together
     for _, _, errors in together:
         assert "c_bad.npy: expected the model's 301 bands, found 7" in errors
@@ -193,6 +209,24 @@ def test_batch_that_the_devices_of_many_processes_cannot_share_is_refused(
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(InputError, match=r"data\.batch: expected a multiple of 2, .* found 5"):
         step.data_mesh(5)
+
+
+def test_scripts_of_the_documentation_are_well_formed() -> None:
+    text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    scripts = re.findall(r"^```bash\n(.*?)^```$", text, flags=re.M | re.S)
+    assert scripts
+    for script in scripts:
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    (manifest,) = re.findall(r"^```yaml\n(.*?)^```$", text, flags=re.M | re.S)
+    service, job = yaml.safe_load_all(manifest)
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    (command,) = pod["containers"][0]["args"]
+    assert spec["completions"] == spec["parallelism"]
+    assert f"--num_processes={spec['completions']} " in command
+    name, subdomain = job["metadata"]["name"], pod["subdomain"]
+    assert f"--coordinator={name}-0.{subdomain}:" in command
+    assert service["metadata"]["name"] == subdomain
+    assert service["spec"]["selector"] == {"job-name": name}
 
 
 def test_slots_of_one_process_are_the_whole_batch() -> None:
