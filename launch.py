@@ -1,8 +1,9 @@
 """Trains Deep Global Clustering: `python launch.py --config=configs/dgc4.py [--workdir=DIR]`.
 
 Any field of the configuration can be set: `--config.data.scenes='cubes/*.hdr'`. Without
-`--workdir` the run goes to runs/<name of the configuration>. Exit status: 0 done, 1 training
-diverged, 2 bad input or usage.
+`--workdir` the run goes to runs/<name of the configuration>. On a cluster (docs/cluster.md) add
+`--distributed`, or `--coordinator=HOST:PORT --num_processes=N --process_id=I`. Exit status: 0 done,
+1 training diverged or another process stopped, 2 bad input or usage.
 """
 
 import os
@@ -12,10 +13,14 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from dgc_jax.errors import DivergedError, InputError
+from dgc_jax.errors import DivergedError, InputError, LostError, flag_error
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", short_name="c")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_HOST = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0.")
+_NUMBER = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+_INDEX = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
+_DETECT = flags.DEFINE_bool("distributed", False, "Let the cluster tell these three.")
 
 
 def main(arguments: list[str]) -> int:
@@ -25,10 +30,11 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         name = _parse(arguments)
-        from dgc_jax.experiment import run  # after the flags: a typing error is told at once
+        from dgc_jax import experiment, processes  # after the flags: typing errors show at once
 
-        run(_CONFIG.value, _WORKDIR.value or os.path.join("runs", name))
-    except (InputError, DivergedError) as error:
+        with processes.joined(_HOST.value, _NUMBER.value, _INDEX.value, detect=_DETECT.value):
+            experiment.run(_CONFIG.value, _WORKDIR.value or os.path.join("runs", name))
+    except (InputError, DivergedError, LostError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     return 0
@@ -43,14 +49,8 @@ def _parse(arguments: list[str]) -> str:
         raise InputError(f"--config: expected a configuration file, found no {path!r}.")
     try:
         rest = flags.FLAGS(arguments)
-    except flags.Error as error:  # the configuration's own InputError comes inside a traceback
-        told = re.findall(r"InputError: (.*)", str(error)) or [f"{error}; see configs/default.py."]
-        raise InputError(told[0]) from error
-    except (AttributeError, KeyError) as error:  # a field that there is not
-        wrong = re.findall(r"\w+", str(error))[0]
-        near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', str(error))
-        hint = f"{near[2]!r}; did you mean {near[1]!r}?" if near else f"{wrong!r}."
-        raise InputError(f"--config: there is no field {hint}") from error
+    except (flags.Error, AttributeError, KeyError) as error:
+        raise flag_error(error) from error
     if not given or len(rest) > 1:
         raise InputError(f"expected --config=configs/dgc4.py, found {rest[1:] or 'none'}.")
     return os.path.splitext(os.path.basename(path))[0] + (variant and f"-{variant}")

@@ -1,6 +1,6 @@
 """The `dgc` command: look at scenes, prepare them, and apply trained models.
 
-Exit status: 0 done, 1 some scenes failed, 2 bad input or usage.
+Exit status: 0 done, 1 some scenes or another process failed, 2 bad input or usage.
 """
 
 import concurrent.futures.process
@@ -22,7 +22,7 @@ from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.prepare import prepare, store_path
 from dgc_jax.data.scenes import find_scenes
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, LostError
 
 _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
 
@@ -33,9 +33,9 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
+        except (InputError, LostError) as error:
             click.echo(f"dgc: {error}", err=True)
-            ctx.exit(2)
+            ctx.exit(2 if isinstance(error, InputError) else 1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -179,6 +179,10 @@ def _prepare_one(
     help="Some of envi, png, npy, zarr, geotiff, with commas between.",
 )
 @_view_option
+@click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")
+@click.option("--num-processes", type=int, help="How many they are.")
+@click.option("--process-id", type=int, help="Number of this one, from 0.")
+@click.option("--distributed", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these.")
 @_reading_options
 def segment(
     workdir: str,
@@ -186,6 +190,10 @@ def segment(
     out: str,
     formats: str,
     view_path: str | None,
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    distributed: bool,
     **reading: str | None,
 ) -> None:
     """Segment SCENES (files, folders, globs) with the model of the finished run WORKDIR.
@@ -193,27 +201,30 @@ def segment(
     Scenes are read as those of the training were, unless options say otherwise. Safe to interrupt
     and run again: finished scenes are skipped.
     """
-    from dgc_jax import commands  # only here: JAX takes a second to import
+    from dgc_jax import commands, processes  # only here: JAX takes a second to import
 
-    console = rich.console.Console()
-    wrong = commands.segment(
-        workdir,
-        scenes,
-        out,
-        formats=_listed(formats),
-        view_path=view_path,
-        reading=reading,
-        console=console,
-    )
+    with processes.joined(coordinator, num_processes, process_id, detect=distributed):
+        console = rich.console.Console()
+        wrong = commands.segment(
+            workdir,
+            scenes,
+            out,
+            formats=_listed(formats),
+            view_path=view_path,
+            reading=reading,
+            console=console,
+        )
+        first = processes.first()
     failed = {path: why for path, why in wrong.items() if why}
-    if len(failed) < len(wrong):
+    if first and len(failed) < len(wrong):
         console.print(f"Maps, spectra and areas: {out}", soft_wrap=True)
     if failed:
         title = f"{len(failed)} of {len(wrong)} scenes failed"
         table = rich.table.Table("scene", "what is wrong", title=title, title_justify="left")
         for path, why in failed.items():
             table.add_row(rich.text.Text(scene_name(path)), rich.text.Text(why))
-        console.print(table)
+        if first:
+            console.print(table)
         raise SystemExit(2 if len(failed) == len(wrong) else 1)
 
 

@@ -19,13 +19,16 @@ import numpy as np
 import rich.console
 import rich.progress
 
+from dgc_jax import processes
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.data.cube import Cube
+from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.experiment import add_scene, scored
-from dgc_jax.show import results
+from dgc_jax.show import results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.train import options
 from dgc_jax.train.checkpoint import model_path
@@ -49,7 +52,8 @@ def segment(
     """Segments scenes into a folder, with the spectra and areas of all of them together.
 
     A scene whose maps are there already is not segmented again. One that fails is told at once, in
-    one line on standard error, and the others go on.
+    one line on standard error, and the others go on. Many processes (`dgc_jax.processes`) do it
+    together.
 
     Args:
         workdir: folder of a finished run.
@@ -82,13 +86,30 @@ def segment(
     how = {name: trained[name] for name in READING} | _given(reading)
     beside = (how["mask"], how["dark"], how["white"])
     paths = find_scenes(scenes, companions=("{stem}_labels.*", trained["labels"], *beside))
-    _claim(out, workdir, segmenter, paths)
+    processes.same("SCENES", " ".join(map(scene_name, paths)))
+    with processes.agreeing(f"--out={out}"):
+        if processes.first():
+            _claim(out, workdir, segmenter, paths)
+            together.clean(out)  # what a job that was killed has left
 
-    summaries: list[results.Summary] = []
-    wrong: dict[str, str | None] = {}
+    if processes.part()[1] > 1:
+        summaries, wrong = together.segment_scenes(
+            segmenter,
+            paths,
+            lambda path: _opened(path, how),
+            out,
+            formats=formats,
+            done=[results.finished(out, scene_name(path), formats) for path in paths],
+            console=console,
+        )
+        if summaries and processes.first():
+            results.write_summaries(out, segmenter, summaries)
+        return wrong
+
+    summaries, wrong = [], {}
     for path in rich.progress.track(paths, "segmenting", console=console):
         try:
-            cube = segmenter.adapt(open_scenes([path], labels=None, **how)[0].cube)
+            cube = segmenter.adapt(_opened(path, how))
             if done := results.finished(out, cube.name, formats):
                 labels = results.read_map(out, cube.name, formats, cube.shape[:2])
             else:
@@ -221,6 +242,10 @@ def merge(
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(view.as_json(segmenter, found), file, indent=1)
     return path, found
+
+
+def _opened(path: str, how: Mapping[str, Any]) -> Cube:
+    return open_scenes([path], labels=None, **how)[0].cube
 
 
 def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:

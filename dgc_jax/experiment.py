@@ -5,6 +5,8 @@ A finished workdir holds, besides what training leaves there:
     maps/<scene>.png, <scene>_overlay.png, <scene>.hdr + .img     label maps
     spectra.csv, spectra.png, areas.csv                           what the clusters are
     summary.json                                                  how it went, and the scores
+
+Many processes (`dgc_jax.processes`) train and segment together, and the first sums up.
 """
 
 import json
@@ -18,11 +20,13 @@ import numpy as np
 import rich.console
 import rich.progress
 
+from dgc_jax import processes
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.scenes import Scene
+from dgc_jax.errors import InputError
 from dgc_jax.model import centroids
-from dgc_jax.show import results
+from dgc_jax.show import results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
 from dgc_jax.show.tables import print_scores
@@ -47,28 +51,46 @@ def run(
         InputError: if the configuration, the scenes or the workdir cannot be used.
         DivergedError: if a loss is not finite.
     """
-    console = console or rich.console.Console()
+    console = console or rich.console.Console(quiet=not processes.first())
     summary_path = os.path.join(workdir, "summary.json")
     options.check(config)
     loop.claim(workdir, config)
-    if os.path.exists(summary_path):
-        with open(summary_path, encoding="utf-8") as file:
-            summary = json.load(file)
+    if processes.from_first(os.path.exists(summary_path)):
+        summary = _read(summary_path)
         console.print(
             f"{workdir} is finished already ({summary['stopped_because']}).", soft_wrap=True
         )
         _point_at_results(workdir, console)
         return summary
 
+    maps = os.path.join(workdir, "maps")
     trained = loop.train(config, workdir, console)
-    save_model(workdir, merged(config, trained))
+    with processes.agreeing(f"--workdir={workdir}"):
+        if processes.first():
+            save_model(workdir, merged(config, trained))
+            together.clean(maps)  # what a job that was killed has left
     segmenter = load(workdir)
     summaries: list[results.Summary] = []
     counts = None
-    for scene in rich.progress.track(trained.scenes, "segmenting", console=console):
-        labels = results.segment_scene(segmenter, scene.cube, os.path.join(workdir, "maps"))
+    many = processes.part()[1] > 1
+    if many:
+        cubes = {scene.cube.path: scene.cube for scene in trained.scenes}
+        summaries, wrong = together.segment_scenes(
+            segmenter, list(cubes), cubes.__getitem__, maps, console=console
+        )
+        for path, why in wrong.items():
+            if why is not None:
+                raise InputError(f"{path}: {why}")
+        if not processes.first():
+            processes.wait()
+            return _read(summary_path)
+    for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=many):
+        if many:
+            labels = results.read_map(maps, scene.cube.name, ("envi",), scene.cube.shape[:2])
+        else:
+            labels = results.segment_scene(segmenter, scene.cube, maps)
+            summaries.append(results.summarise(segmenter, scene.cube, labels))
         counts = add_scene(counts, scene, labels, segmenter)
-        summaries.append(results.summarise(segmenter, scene.cube, labels))
     results.write_summaries(workdir, segmenter, summaries)
 
     pixels = sum(scene.spectra.count for scene in summaries)
@@ -87,6 +109,7 @@ def run(
     }
     with replacing(summary_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(summary, file, indent=1)
+    processes.wait()
     if summary["scores"]:
         print_scores(summary["scores"], console)
     console.print(
@@ -186,6 +209,11 @@ def scored(
     names = list(classes or ())[: len(counts)]
     names += [f"class {k}" for k in range(len(names) + 1, len(counts) + 1)]
     return metrics.scores(counts, names, background, table)
+
+
+def _read(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 def _point_at_results(workdir: str, console: rich.console.Console) -> None:

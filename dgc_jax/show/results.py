@@ -51,6 +51,25 @@ def segment_scene(
     """
     cube = segmenter.adapt(cube)
     labels = segmenter.segment(cube)
+    write_maps(segmenter, cube, labels, folder, formats)
+    return labels
+
+
+def write_maps(
+    segmenter: Segmenter, cube: Cube, labels: np.ndarray, folder: str, formats: Sequence[str]
+) -> None:
+    """Writes the labels of a scene as `<folder>/<scene>...`.
+
+    Args:
+        segmenter: the model that they are of.
+        cube: the scene.
+        labels: `[row, column]` uint8, 0 = no data, 1..K.
+        folder: where to write; made if missing.
+        formats: some of `FORMATS`.
+
+    Raises:
+        InputError: if a file cannot be written, or the scene not read.
+    """
     stem = os.path.join(folder, cube.name)
     names, colours = segmenter.names, segmenter.colours
     write: dict[str, Callable[[], None]] = {
@@ -66,7 +85,6 @@ def segment_scene(
     }
     for name in formats:
         write[name]()
-    return labels
 
 
 def finished(folder: str, name: str, formats: Sequence[str]) -> bool:

@@ -56,7 +56,11 @@ def areas(scene: str, labels: np.ndarray, names: Sequence[str]) -> list[Area]:
     Returns:
         One line a cluster, also for those without pixels.
     """
-    pixels = pixels_per_label(labels, len(names))[1:]
+    return areas_of(scene, pixels_per_label(labels, len(names))[1:], names)
+
+
+def areas_of(scene: str, pixels: np.ndarray, names: Sequence[str]) -> list[Area]:
+    """The same of the pixels of each cluster `[K]`, counted already."""
     shares = 100 * pixels / max(1, pixels.sum())
     return [
         Area(scene, cluster, name, int(count), float(share))

@@ -126,13 +126,21 @@ def model_path(workdir: str) -> str:
     return os.path.join(os.path.abspath(workdir), "checkpoints", _MODEL)
 
 
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Spares Orbax waiting for the other processes of a job."""
+    me = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me})
+
+
 def save_model(workdir: str, model: Model) -> None:
-    """Writes the finished model, in place of an earlier one."""
+    """Writes the finished model, in place of an earlier one; one process of a job does it."""
     folder = model_path(workdir)
     temporary = f"{folder}.unfinished"
     shutil.rmtree(temporary, ignore_errors=True)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(os.path.join(temporary, "arrays"), model.arrays)
+    with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+        # As NumPy: Orbax takes an array on a device for a part that other processes complete.
+        arrays = jax.tree.map(np.asarray, model.arrays)
+        checkpointer.save(os.path.join(temporary, "arrays"), arrays)
     with open(os.path.join(temporary, "about.json"), "w", encoding="utf-8") as file:
         json.dump(model.about, file, indent=1)
     shutil.rmtree(folder, ignore_errors=True)
@@ -159,7 +167,7 @@ def load_model(workdir: str) -> Model:
         )
     with open(os.path.join(folder, "about.json"), encoding="utf-8") as file:
         about = json.load(file)
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
         # As NumPy: a model trained on one kind of device loads on any other.
         target = jax.tree.map(
             lambda leaf: np.zeros(leaf.shape, leaf.dtype),

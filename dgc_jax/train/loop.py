@@ -8,6 +8,10 @@
 A step is dispatched before the metrics of the one before it are read, so that the device never
 waits for the host. A run that was killed starts again from its latest checkpoint, and ends with
 the same bits as one that was not (on a CPU).
+
+Of many processes (`dgc_jax.processes`) each reads its own pairs of a batch; all make the same
+start, of which the first one's counts, and watch the same probes. The first alone writes, but for
+checkpoints, which Orbax needs all for.
 """
 
 import contextlib
@@ -15,24 +19,24 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import ml_collections
 import numpy as np
 import rich.console
-import rich.progress
-import tensorboardX
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dgc_jax.data.crops import Batch, Plan, read_batches
+from dgc_jax import processes
+from dgc_jax.data.crops import Plan, read_batches
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import DivergedError, InputError
 from dgc_jax.train import monitor, options
 from dgc_jax.train.checkpoint import Checkpoints
+from dgc_jax.train.log import Log, progress_bar
 from dgc_jax.train.state import TrainState, create_state
-from dgc_jax.train.step import data_mesh, jitted_step
+from dgc_jax.train.step import data_mesh, jitted_step, own_slots, whole_batch
 
 # Sample crops are those of steps that no run reaches.
 _SAMPLE_STEPS = 2**40
@@ -74,10 +78,12 @@ def train(
         InputError: if the configuration, the scenes or the workdir cannot be used.
         DivergedError: if a loss is not finite; checkpoints already saved stand.
     """
-    console = console or rich.console.Console()
+    console = console or rich.console.Console(quiet=not processes.first())
     options.check(config)
     claim(workdir, config)
+    mesh = data_mesh(config.data.batch)
     scenes = options.scenes(config)
+    processes.same("data.scenes", ", ".join(scene.cube.name for scene in scenes))
     pixels = sum(scene.cube.shape[0] * scene.cube.shape[1] for scene in scenes)
     if pixels < config.clusters.train:
         raise InputError(
@@ -104,28 +110,26 @@ def train(
             network=config.model.network,
         )
         probes = crops[: config.monitor.probes], valid[: config.monitor.probes]
-        state, why, metrics = _steps(config, workdir, scenes, state, probes, console)
+        state, why, metrics = _steps(config, workdir, mesh, scenes, state, probes, console)
         # A scene is met some four times at most.
-        enough = math.ceil(4 * pixels / config.data.crop**2)
-        spectra, counts = monitor.cluster_spectra(
-            state, sample_batches(config, scenes, min(config.clusters.sample, enough))
-        )
+        enough = min(config.clusters.sample, math.ceil(4 * pixels / config.data.crop**2))
+        own = sample_batches(config, scenes, enough, own_slots(mesh, config.data.batch))
+        spectra, counts = monitor.cluster_spectra(state, own)
     return Trained(state, scenes, spectra, counts, why, metrics, clock())
 
 
 def _steps(
     config: ml_collections.ConfigDict,
     workdir: str,
+    mesh: Mesh,
     scenes: list[Scene],
     state: TrainState,
     probes: tuple[np.ndarray, np.ndarray],
     console: rich.console.Console,
 ) -> tuple[TrainState, str, dict[str, float]]:
     """Takes the steps that are left; returns the state, why it stopped, the last numbers."""
-    mesh = data_mesh(config.data.batch)
-    whole, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
-    take_step = jitted_step(mesh)
-    state = jax.device_put(state, whole)
+    take_step, batch_size = jitted_step(mesh), config.data.batch
+    state = _everywhere(state, mesh)
     progress = monitor.begin(probes[1])
     checkpoints = Checkpoints(workdir)
     first = 0
@@ -133,15 +137,17 @@ def _steps(
         state, progress = checkpoints.restore(state, progress)
         first = int(state.step)
         console.print(f"resuming after step {first}")
-    log = _Log(workdir, first)
+    log = Log(workdir, first)
     steps, metrics = config.train.steps, log.last
     patience = config.monitor.patience
 
     def observe(step: int, numbers: dict[str, float]) -> dict[str, float]:
         nonlocal progress
         progress, seen = monitor.observe(
-            state, *probes, progress, threshold=config.monitor.threshold
+            _here(state), *probes, progress, threshold=config.monitor.threshold
         )
+        # Unequal machines might differ on when to stop.
+        progress = progress._replace(settled=int(processes.from_first(progress.settled)))
         return log.write(step, numbers | seen)
 
     try:
@@ -154,11 +160,12 @@ def _steps(
             last_step=steps,
             crop=config.data.crop,
             overlap=tuple(config.data.overlap),
-            batch=config.data.batch,
+            batch=batch_size,
             pairs_per_window=config.data.pairs_per_window,
+            slots=own_slots(mesh, batch_size),
         )
         pending: tuple[int, Plan, dict[str, Any]] | None = None
-        with _bar(console, steps) as advance:
+        with progress_bar(console, steps) as advance:
             advance(first, metrics)
             for step in range(first + 1, steps + 1):
                 if patience and progress.settled >= patience:
@@ -167,7 +174,7 @@ def _steps(
                     plan, batch = next(batches)
                 waited = wait()
                 with _clock() as spent:
-                    state, numbers = take_step(state, Batch(*jax.device_put(tuple(batch), split)))
+                    state, numbers = take_step(state, whole_batch(mesh, batch_size, batch))
                     _finite(pending, scenes)
                     pending = step, plan, numbers
                     last = step == steps
@@ -196,7 +203,19 @@ def _steps(
         why += f"{config.monitor.threshold:g}"
     else:
         why = f"all {steps} steps were taken"
-    return state, why, metrics
+    return _here(state), why, metrics
+
+
+def _everywhere(state: TrainState, mesh: Mesh) -> TrainState:
+    """The first process's state, on every device of the mesh."""
+    plain = processes.from_first(state.replace(key=jax.random.key_data(state.key)))
+    plain = jax.device_put(plain, NamedSharding(mesh, PartitionSpec()))
+    return plain.replace(key=jax.random.wrap_key_data(plain.key))
+
+
+def _here(state: TrainState) -> TrainState:
+    """The state on one device of this process, which can then work on its own."""
+    return jax.tree.map(lambda array: array.addressable_data(0), state)
 
 
 def sample_crops(
@@ -208,13 +227,22 @@ def sample_crops(
 
 
 def sample_batches(
-    config: ml_collections.ConfigDict, scenes: list[Scene], number: int
+    config: ml_collections.ConfigDict,
+    scenes: list[Scene],
+    number: int,
+    slots: Sequence[int] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Un-augmented crops from all over the data set, evenly over its scenes.
 
+    Args:
+        config: see `configs/default.py`.
+        scenes: the data set.
+        number: of crops.
+        slots: which crops of each batch to read, ascending; None reads all.
+
     Yields:
         `[crop, row, column, band]` reflectance and `[crop, row, column]` validity: `data.batch`
-        crops at a time, fewer in the last one, `number` in all.
+        crops at a time, fewer in the last one, `number` in all, or of those the ones in `slots`.
     """
     batch = config.data.batch
     batches = read_batches(
@@ -225,18 +253,26 @@ def sample_batches(
         crop=config.data.crop,
         overlap=tuple(config.data.overlap),
         batch=batch,
+        slots=slots,
     )
+    places = np.arange(batch) if slots is None else np.array(slots)
     for seen, (_, read) in enumerate(batches):
-        left = number - seen * batch
+        left = np.searchsorted(places, number - seen * batch)
         yield read.crops[:left, 0], read.valid[:left, 0]
 
 
 def claim(workdir: str, config: ml_collections.ConfigDict) -> None:
-    """Makes the workdir this configuration's own, or finds that it is.
+    """Makes the workdir this configuration's own, or finds that it is; all processes wait for it.
 
     Raises:
         InputError: if the folder cannot be written or belongs to another configuration.
     """
+    with processes.agreeing(f"--workdir={workdir}"):
+        if processes.first():
+            _claim(workdir, config)
+
+
+def _claim(workdir: str, config: ml_collections.ConfigDict) -> None:
     path = os.path.join(workdir, "config.json")
     mine = options.as_json(config)
     try:
@@ -298,95 +334,3 @@ def _clock() -> Iterator[Any]:
 
     yield seconds
     end = time.perf_counter()
-
-
-@contextlib.contextmanager
-def _bar(console: rich.console.Console, steps: int) -> Iterator[Any]:
-    """Yields `advance(step, metrics)`: a bar on a terminal, plain lines elsewhere."""
-    if not console.is_terminal:
-        shown = -1
-
-        def line(step: int, metrics: dict[str, float]) -> None:
-            nonlocal shown
-            if metrics and metrics["step"] == step > shown:
-                shown = step
-                console.print(f"step {step}/{steps}  {_summary(metrics)}", highlight=False)
-
-        yield line
-        return
-    columns = (
-        rich.progress.TextColumn("training"),
-        rich.progress.BarColumn(bar_width=16),  # leaves room for the numbers in 80 columns
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TimeRemainingColumn(),
-        rich.progress.TextColumn("{task.fields[summary]}"),
-    )
-    with rich.progress.Progress(*columns, console=console) as progress:
-        task = progress.add_task("training", total=steps, summary="")
-
-        def bar(step: int, metrics: dict[str, float]) -> None:
-            progress.update(task, completed=step, summary=_summary(metrics))
-
-        yield bar
-
-
-def _summary(metrics: dict[str, float]) -> str:
-    shown = {
-        "loss": "loss",
-        "monitor/nmi": "NMI",
-        "monitor/active_clusters": "active clusters",
-    }
-    return "  ".join(f"{text} {metrics[n]:.4g}" for n, text in shown.items() if n in metrics)
-
-
-class _Log:
-    """`metrics.jsonl` and TensorBoard; a resumed run drops what its checkpoint has not seen."""
-
-    def __init__(self, workdir: str, first: int):
-        path = os.path.join(workdir, "metrics.jsonl")
-        kept: list[dict[str, float]] = []
-        if first and os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                kept = [entry for entry in map(_parsed, file) if entry and entry["step"] <= first]
-        with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(entry) + "\n" for entry in kept)
-        os.replace(f"{path}.tmp", path)
-        self._seen = {name: value for entry in kept for name, value in entry.items()}
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
-        self._board = tensorboardX.SummaryWriter(
-            os.path.join(workdir, "tensorboard"), purge_step=first + 1 if first else None
-        )
-        self._before = self._seen.get("seconds", 0.0)
-        self._start = time.perf_counter()
-        self.last = kept[-1] if kept else {}
-
-    def seconds(self) -> float:
-        """Seconds of training so far, those before an interruption included."""
-        return self._before + time.perf_counter() - self._start
-
-    def latest(self, name: str) -> float:
-        """The number last written under that name."""
-        return self._seen[name]
-
-    def write(self, step: int, numbers: dict[str, float]) -> dict[str, float]:
-        """Writes the numbers of one step, and returns them with the step."""
-        entry = {"step": step} | numbers
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
-        for name, value in numbers.items():
-            self._board.add_scalar(name, value, step)
-        self._seen |= entry
-        self.last = entry
-        return entry
-
-    def close(self) -> None:
-        self._file.close()
-        self._board.close()
-
-
-def _parsed(line: str) -> dict[str, float] | None:
-    """One line of `metrics.jsonl`; None if a kill cut it short."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None

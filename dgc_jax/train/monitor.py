@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgc_jax import processes
 from dgc_jax.model import centroids, information, normalisation
 from dgc_jax.train.state import TrainState, embed
 
@@ -113,7 +114,7 @@ def cluster_spectra(
     Args:
         state: the state of training.
         sample: pairs of crops `[crop, row, column, band]` and their validity
-            `[crop, row, column]`; one pair is held at a time.
+            `[crop, row, column]`; one pair is held at a time. Of many processes each has some.
 
     Returns:
         `[K, bin]` float64 mean reflectance (0 for clusters without pixels) and `[K]` pixels.
@@ -122,7 +123,10 @@ def cluster_spectra(
     weights = np.asarray(state.normalisation.bins)
     total, count = np.zeros((clusters, weights.shape[1])), np.zeros(clusters, np.int64)
     for crops, valid in sample:
+        if not len(crops):
+            continue
         labels = np.asarray(predict(state, crops, valid)[0])[valid]
         np.add.at(total, labels, crops[valid] @ weights)
         count += np.bincount(labels, minlength=clusters)
+    total, count = processes.summed(total), processes.summed(count)
     return total / np.maximum(count, 1)[:, None], count

@@ -1,7 +1,8 @@
 """One step of training: augment, encode, mean-shift, four losses, AdamW, then the centroids.
 
 `train_step` is a pure function of the state and a batch of crop pairs. `jitted_step` compiles it
-once, donates the state, and shares the batch among the devices of a mesh.
+once, donates the state, and shares the batch among the devices of a mesh, which may be those of
+many processes: each then reads its own pairs of a batch only, and holds the whole state.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dgc_jax.data import augment
 from dgc_jax.data.crops import Batch
+from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, losses, normalisation
 from dgc_jax.train.state import Parameters, TrainState, embed, encode
 
@@ -103,12 +105,56 @@ def _shared_pixels(
 
 
 def data_mesh(batch: int) -> Mesh:
-    """A mesh of one axis, `data`, over the most local devices that share `batch` evenly."""
+    """A mesh of one axis, `data`, over which a batch is split.
+
+    Args:
+        batch: number of pairs in a batch, of all processes together.
+
+    Returns:
+        The mesh of all devices of all processes; a process on its own leaves devices out until
+        they share the batch evenly.
+
+    Raises:
+        InputError: if the devices of several processes do not share the batch evenly.
+    """
     devices = jax.devices()
     if jax.process_count() == 1:
         number = max(n for n in range(1, len(devices) + 1) if batch % n == 0)
         devices = devices[:number]
+    elif batch % len(devices):
+        raise InputError(
+            f"data.batch: expected a multiple of {len(devices)}, the number of devices of all "
+            f"{jax.process_count()} processes, found {batch}; change data.batch or the number of "
+            "processes."
+        )
     return jax.make_mesh((len(devices),), ("data",), (jax.sharding.AxisType.Auto,), devices=devices)
+
+
+def own_slots(mesh: Mesh, batch: int) -> list[int]:
+    """Which pairs of a batch the devices of this process compute, ascending."""
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    places = split.addressable_devices_indices_map((batch,)).values()
+    return sorted({slot for place in places if place for slot in range(batch)[place[0]]})
+
+
+def whole_batch(mesh: Mesh, batch: int, own: Batch) -> Batch:
+    """The batch of all processes, on the devices of the mesh.
+
+    Args:
+        mesh: see `data_mesh`.
+        batch: number of pairs in it.
+        own: the pairs `own_slots(mesh, batch)` of it, in this process.
+
+    Returns:
+        Global arrays `[batch, ...]`, split over the mesh.
+    """
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    return Batch(
+        *(
+            jax.make_array_from_process_local_data(split, array, (batch, *array.shape[1:]))
+            for array in own
+        )
+    )
 
 
 def jitted_step(mesh: Mesh) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:

@@ -1,0 +1,169 @@
+"""Scenes segmented by many processes: first all label them by tiles, then each writes some.
+
+Scenes are taken in groups of as many as there are processes, so that small scenes of a single tile
+keep all of them busy, and one scene of many tiles does as well:
+
+    labelling                              writing, once all have labelled the group
+    process 0   tiles 0, 2, 4 of scene 0   maps and spectra of scene 0
+                tiles 1, 3, 5 of scene 1
+    process 1   tiles 1, 3, 5 of scene 0   maps and spectra of scene 1
+                tiles 0, 2, 4 of scene 1
+
+The labels of a scene go through one zarr store `<folder>/.<scene>.labels`, of which a tile is a
+chunk: no two processes write the same file. The folder is one that all machines share.
+"""
+
+import contextlib
+import glob
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import rich.console
+import rich.progress
+import tensorstore as ts
+
+from dgc_jax import processes
+from dgc_jax.apply.segmenter import Segmenter
+from dgc_jax.apply.spectra import Spectra
+from dgc_jax.data.cube import Cube
+from dgc_jax.data.formats.detect import scene_name
+from dgc_jax.errors import InputError
+from dgc_jax.show import results, tables
+
+_TILE = 256  # pixels, side of a tile and of a chunk
+_SUFFIX = ".labels"
+
+
+def segment_scenes(
+    segmenter: Segmenter,
+    paths: Sequence[str],
+    open_scene: Callable[[str], Cube],
+    folder: str,
+    *,
+    formats: Sequence[str] = ("envi", "png"),
+    done: Sequence[bool] | None = None,
+    console: rich.console.Console,
+) -> tuple[list[results.Summary], dict[str, str | None]]:
+    """Segments scenes and writes their maps, all processes together.
+
+    What is wrong with a scene is told on standard error by the process that meets it; the other
+    scenes go on.
+
+    Args:
+        segmenter: the model.
+        paths: of the scenes.
+        open_scene: opens one of them.
+        folder: for the maps; made if missing.
+        formats: some of `dgc_jax.show.results.FORMATS`.
+        done: which scenes have their maps already; None: none.
+        console: where progress is shown.
+
+    Returns:
+        The summaries of the scenes that went well, in order, and what is wrong with each scene, by
+        path (None: nothing); the same in all processes, but for the words of what is wrong.
+    """
+    index, count = processes.part()
+    done = processes.from_first(list(done or [False] * len(paths)))
+    wrong: dict[str, str | None] = dict.fromkeys(paths)
+    pixels = np.zeros((len(paths), segmenter.clusters), np.int64)
+    moments = np.zeros((2, *pixels.shape, segmenter.bands))  # mean and squares of `Spectra`
+    for start in rich.progress.track(
+        range(0, len(paths), count), "segmenting", console=console, disable=not processes.first()
+    ):
+        group = range(start, min(start + count, len(paths)))
+        labelled: dict[int, tuple[Cube, ts.TensorStore | None]] = {}
+        for number in group:
+            with _told(wrong, paths[number]):
+                cube = segmenter.adapt(open_scene(paths[number]))
+                part = ((index + number) % count, count)
+                store = None if done[number] else _label(segmenter, cube, folder, part)
+                labelled[number] = cube, store
+        _share(wrong)
+        mine = start + index
+        if mine not in group or wrong[paths[mine]] is not None:
+            continue
+        with _told(wrong, paths[mine]):
+            cube, store = labelled[mine]
+            if store is None:
+                labels = results.read_map(folder, cube.name, formats, cube.shape[:2])
+            else:
+                labels = store.read().result()
+                results.write_maps(segmenter, cube, labels, folder, formats)
+            spectra = results.summarise(segmenter, cube, labels).spectra
+            pixels[mine], moments[:, mine] = spectra.count, (spectra.mean, spectra.squares)
+            what = "segmented" if store is not None else "complete already"
+            console.print(f"{cube.name}: {what}", highlight=False, markup=False, soft_wrap=True)
+    _share(wrong)
+    if processes.first():
+        clean(folder)
+    pixels, moments = processes.summed(pixels), processes.summed(moments)
+    names = segmenter.names
+    return [
+        results.Summary(
+            Spectra(pixels[number], *moments[:, number]),
+            tables.areas_of(scene_name(path), pixels[number], names),
+        )
+        for number, path in enumerate(paths)
+        if wrong[path] is None
+    ], wrong
+
+
+def _label(segmenter: Segmenter, cube: Cube, folder: str, part: tuple[int, int]) -> ts.TensorStore:
+    """Writes a part of the tiles; gives the store of `[row, column]` uint8 labels.
+
+    Nobody waits for the store: whoever comes first makes it.
+    """
+    path = os.path.join(os.path.abspath(folder), f".{cube.name}{_SUFFIX}")
+    chunk = [max(1, min(size, _TILE)) for size in cube.shape[:2]]
+    grid = {"name": "regular", "configuration": {"chunk_shape": chunk}}
+    try:
+        store = ts.open(
+            {
+                "driver": "zarr3",
+                "kvstore": {"driver": "file", "path": path + os.sep},
+                "metadata": {"chunk_grid": grid},
+            },
+            open=True,
+            create=True,
+            dtype=ts.uint8,
+            shape=cube.shape[:2],
+            fill_value=0,
+        ).result()
+        for row, column, labels in segmenter.tiles(cube, _TILE, part=part):
+            height, width = labels.shape
+            store[row : row + height, column : column + width].write(labels).result()
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
+        raise InputError(
+            f"{path} cannot be written ({reason}): name a folder that all processes can write to."
+        ) from error
+    return store
+
+
+def clean(folder: str) -> None:
+    """Removes the stores of a folder, before a job begins and when its maps are written."""
+    for path in glob.glob(os.path.join(glob.escape(folder), f".*{_SUFFIX}")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _told(wrong: dict[str, str | None], path: str) -> Iterator[None]:
+    """Tells and notes what is wrong with a scene."""
+    try:
+        yield
+    except InputError as error:
+        wrong[path] = str(error)
+        print(f"dgc: {error}", file=sys.stderr)
+
+
+def _share(wrong: dict[str, str | None]) -> None:
+    """Waits for all processes, and notes the scenes with which something is wrong in another."""
+    failed = processes.summed(np.array([why is not None for why in wrong.values()], np.int64))
+    for path, elsewhere in zip(list(wrong), failed, strict=True):
+        if elsewhere and wrong[path] is None:
+            wrong[path] = "another process cannot segment it; see what that one says"
