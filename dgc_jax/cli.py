@@ -178,6 +178,12 @@ def _prepare_one(
     show_default=True,
     help="Some of envi, png, npy, zarr, geotiff, with commas between.",
 )
+@click.option(
+    "--sieve",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Regions of fewer pixels than this take the label of their neighbours.",
+)
 @_view_option
 @_reading_options
 def segment(
@@ -185,6 +191,7 @@ def segment(
     scenes: tuple[str, ...],
     out: str,
     formats: str,
+    sieve: int,
     view_path: str | None,
     **reading: str | None,
 ) -> None:
@@ -202,6 +209,7 @@ def segment(
         out,
         formats=_listed(formats),
         view_path=view_path,
+        sieve=sieve,
         reading=reading,
         console=console,
     )

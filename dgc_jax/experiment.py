@@ -66,9 +66,11 @@ def run(
     summaries: list[results.Summary] = []
     counts = None
     for scene in rich.progress.track(trained.scenes, "segmenting", console=console):
-        labels = results.segment_scene(segmenter, scene.cube, os.path.join(workdir, "maps"))
+        labels, summary = results.segment_scene(
+            segmenter, scene.cube, os.path.join(workdir, "maps")
+        )
         counts = add_scene(counts, scene, labels, segmenter)
-        summaries.append(results.summarise(segmenter, scene.cube, labels))
+        summaries.append(summary)
     results.write_summaries(workdir, segmenter, summaries)
 
     pixels = sum(scene.spectra.count for scene in summaries)
