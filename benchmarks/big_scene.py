@@ -8,6 +8,7 @@ The model has the default architecture with its start parameters: what a label c
 depend on what was learned.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -149,4 +150,24 @@ def write_tall(header: str, times: int, folder: str) -> str:
             with open(data_file(header), "rb") as source:
                 shutil.copyfileobj(source, file, 1 << 23)
     write_header(tall, (cube.shape[0] * times, *cube.shape[1:]), cube.wavelengths)
+    return tall
+
+
+def link_tall(store: str, times: int, folder: str) -> str:
+    """The zarr scene repeated downwards, in another folder, as links to its full shards.
+
+    Rows of the last, partly filled shard are left out; those of the others come again in turn.
+    """
+    tall = os.path.join(folder, "tall.zarr")
+    metadata = json.loads(pathlib.Path(store, "zarr.json").read_text(encoding="utf-8"))
+    rows, columns, _ = metadata["shape"]
+    shard = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    full = max(1, rows // shard[0])
+    metadata["shape"][0] = rows * times
+    for down in range(-(-rows * times // shard[0])):
+        for across in range(-(-columns // shard[1])):
+            target = os.path.join(tall, "c", str(down), str(across), "0")
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.link(os.path.join(store, "c", str(down % full), str(across), "0"), target)
+    pathlib.Path(tall, "zarr.json").write_text(json.dumps(metadata), encoding="utf-8")
     return tall
