@@ -26,7 +26,7 @@ import jax
 import ml_collections
 import numpy as np
 import rich.console
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from dgc_jax import processes
 from dgc_jax.data.crops import Plan, read_batches
@@ -36,7 +36,14 @@ from dgc_jax.train import monitor, options
 from dgc_jax.train.checkpoint import Checkpoints
 from dgc_jax.train.log import Log, progress_bar
 from dgc_jax.train.state import TrainState, create_state
-from dgc_jax.train.step import data_mesh, jitted_step, own_slots, whole_batch
+from dgc_jax.train.step import (
+    data_mesh,
+    everywhere,
+    here,
+    jitted_step,
+    own_slots,
+    whole_batch,
+)
 
 # Sample crops are those of steps that no run reaches.
 _SAMPLE_STEPS = 2**40
@@ -129,7 +136,7 @@ def _steps(
 ) -> tuple[TrainState, str, dict[str, float]]:
     """Takes the steps that are left; returns the state, why it stopped, the last numbers."""
     take_step, batch_size = jitted_step(mesh), config.data.batch
-    state = _everywhere(state, mesh)
+    state = everywhere(state, mesh)
     progress = monitor.begin(probes[1])
     checkpoints = Checkpoints(workdir)
     first = 0
@@ -144,7 +151,7 @@ def _steps(
     def observe(step: int, numbers: dict[str, float]) -> dict[str, float]:
         nonlocal progress
         progress, seen = monitor.observe(
-            _here(state), *probes, progress, threshold=config.monitor.threshold
+            here(state), *probes, progress, threshold=config.monitor.threshold
         )
         # Unequal machines might differ on when to stop.
         progress = progress._replace(settled=int(processes.from_first(progress.settled)))
@@ -203,19 +210,7 @@ def _steps(
         why += f"{config.monitor.threshold:g}"
     else:
         why = f"all {steps} steps were taken"
-    return _here(state), why, metrics
-
-
-def _everywhere(state: TrainState, mesh: Mesh) -> TrainState:
-    """The first process's state, on every device of the mesh."""
-    plain = processes.from_first(state.replace(key=jax.random.key_data(state.key)))
-    plain = jax.device_put(plain, NamedSharding(mesh, PartitionSpec()))
-    return plain.replace(key=jax.random.wrap_key_data(plain.key))
-
-
-def _here(state: TrainState) -> TrainState:
-    """The state on one device of this process, which can then work on its own."""
-    return jax.tree.map(lambda array: array.addressable_data(0), state)
+    return here(state), why, metrics
 
 
 def sample_crops(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from dgc_jax import processes
 from dgc_jax.data import augment
 from dgc_jax.data.crops import Batch
 from dgc_jax.errors import InputError
@@ -155,6 +156,18 @@ def whole_batch(mesh: Mesh, batch: int, own: Batch) -> Batch:
             for array in own
         )
     )
+
+
+def everywhere(state: TrainState, mesh: Mesh) -> TrainState:
+    """The first process's state, on every device of the mesh."""
+    plain = processes.from_first(state.replace(key=jax.random.key_data(state.key)))
+    plain = jax.device_put(plain, NamedSharding(mesh, PartitionSpec()))
+    return plain.replace(key=jax.random.wrap_key_data(plain.key))
+
+
+def here(state: TrainState) -> TrainState:
+    """The state of `everywhere` on one device, with which this process can work on its own."""
+    return jax.tree.map(lambda array: array.addressable_data(0), state)
 
 
 def jitted_step(mesh: Mesh) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
