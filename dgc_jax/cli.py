@@ -178,6 +178,12 @@ def _prepare_one(
     show_default=True,
     help="Some of envi, png, npy, zarr, geotiff, with commas between.",
 )
+@click.option(
+    "--sieve",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Regions of fewer pixels than this take the label of their neighbours.",
+)
 @_view_option
 @click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")
 @click.option("--num-processes", type=int, help="How many they are.")
@@ -189,6 +195,7 @@ def segment(
     scenes: tuple[str, ...],
     out: str,
     formats: str,
+    sieve: int,
     view_path: str | None,
     coordinator: str | None,
     num_processes: int | None,
@@ -211,6 +218,7 @@ def segment(
             out,
             formats=_listed(formats),
             view_path=view_path,
+            sieve=sieve,
             reading=reading,
             console=console,
         )

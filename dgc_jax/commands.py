@@ -46,6 +46,7 @@ def segment(
     *,
     formats: Sequence[str] = ("envi", "png"),
     view_path: str | None = None,
+    sieve: int = 0,
     reading: Mapping[str, Any] | None = None,
     console: rich.console.Console | None = None,
 ) -> dict[str, str | None]:
@@ -61,6 +62,7 @@ def segment(
         out: folder for `<scene>...`, `spectra.csv`, `spectra.png` and `areas.csv`.
         formats: some of `dgc_jax.show.results.FORMATS`.
         view_path: JSON file of `dgc merge`, clusters to be shown as one.
+        sieve: regions of fewer pixels join their neighbours, see `dgc_jax.apply.sieve`; 0: none.
         reading: some of `READING`, where scenes are to be read in another way than in training.
         console: where progress is shown.
 
@@ -89,7 +91,7 @@ def segment(
     processes.same("SCENES", " ".join(map(scene_name, paths)))
     with processes.agreeing(f"--out={out}"):
         if processes.first():
-            _claim(out, workdir, segmenter, paths)
+            _claim(out, workdir, segmenter, paths, sieve)
             together.clean(out)  # what a job that was killed has left
 
     if processes.part()[1] > 1:
@@ -99,6 +101,7 @@ def segment(
             lambda path: _opened(path, how),
             out,
             formats=formats,
+            smallest=sieve,
             done=[results.finished(out, scene_name(path), formats) for path in paths],
             console=console,
         )
@@ -112,9 +115,10 @@ def segment(
             cube = segmenter.adapt(_opened(path, how))
             if done := results.finished(out, cube.name, formats):
                 labels = results.read_map(out, cube.name, formats, cube.shape[:2])
+                summaries.append(results.summarise(segmenter, cube, labels))
             else:
-                labels = results.segment_scene(segmenter, cube, out, formats)
-            summaries.append(results.summarise(segmenter, cube, labels))
+                _, summary = results.segment_scene(segmenter, cube, out, formats, smallest=sieve)
+                summaries.append(summary)
         except InputError as error:
             wrong[path] = str(error)
             print(f"dgc: {error}", file=sys.stderr)
@@ -276,8 +280,8 @@ def _own_map(workdir: str, scene: Scene) -> np.ndarray | None:
         return None
 
 
-def _claim(out: str, workdir: str, segmenter: Segmenter, paths: Sequence[str]) -> None:
-    """Makes a folder this model's own, or finds that it is.
+def _claim(out: str, workdir: str, segmenter: Segmenter, paths: Sequence[str], sieve: int) -> None:
+    """Makes a folder this model's and sieve's own, or finds that it is.
 
     Raises:
         InputError: if maps would overwrite scenes or a run, or lie beside those of another model.
@@ -304,6 +308,12 @@ def _claim(out: str, workdir: str, segmenter: Segmenter, paths: Sequence[str]) -
                 f"--out={out}: expected a new folder or one with maps of {workdir}, found maps of "
                 f"another model (of {theirs.get('workdir')}); name another folder or delete it."
             )
+        if theirs.get("sieve", 0) != sieve:
+            raise InputError(
+                f"--sieve {sieve}: expected a new folder or one with such maps, found maps of "
+                f"--sieve {theirs.get('sieve', 0)} in {out}; name another folder or delete it."
+            )
         return
     with replacing(note) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump({"workdir": os.path.abspath(workdir), "model": segmenter.identity}, file)
+        note_of = {"workdir": os.path.abspath(workdir), "model": segmenter.identity}
+        json.dump(note_of | {"sieve": sieve}, file)

@@ -88,8 +88,8 @@ def run(
         if many:
             labels = results.read_map(maps, scene.cube.name, ("envi",), scene.cube.shape[:2])
         else:
-            labels = results.segment_scene(segmenter, scene.cube, maps)
-            summaries.append(results.summarise(segmenter, scene.cube, labels))
+            labels, gathered = results.segment_scene(segmenter, scene.cube, maps)
+            summaries.append(gathered)
         counts = add_scene(counts, scene, labels, segmenter)
     results.write_summaries(workdir, segmenter, summaries)
 

@@ -17,8 +17,10 @@ from conftest import TinyRun
 
 from dgc_jax import InputError, commands, load, open_cube
 from dgc_jax.apply import metrics
+from dgc_jax.apply.sieve import sieve
 from dgc_jax.cli import main
 from dgc_jax.data import leaves
+from dgc_jax.data.cube import Cube, Pending
 
 FORMATS = "npy,png,envi,zarr,geotiff"
 
@@ -188,6 +190,62 @@ def test_scenes_are_read_as_options_say(
     np.testing.assert_array_equal(np.load(tmp_path / "s.npy") > 0, mask > 0)
 
 
+def test_sieved_maps_have_no_small_regions_and_their_own_spectra(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    scene, plain, out = folder / "new0.hdr", tmp_path / "plain", tmp_path / "out"
+    formats = ["--format", "npy"]
+    assert dgc("segment", tiny_run.workdir, scene, "--out", plain, *formats).exit_code == 0
+    result = dgc("segment", tiny_run.workdir, scene, "--out", out, *formats, "--sieve", 30)
+    assert result.exit_code == 0
+    before, labels = np.load(plain / "new0.npy"), np.load(out / "new0.npy")
+    assert np.any(labels != before)  # there was something to sieve
+    np.testing.assert_array_equal(labels, sieve(before, 30))
+    reflectance, _ = open_cube(scene).read(0, 0, 40, 40)
+    rows = read_csv(out / "spectra.csv")
+    for cluster in np.unique(labels[labels > 0]):
+        mean = [float(row[f"cluster {cluster}_mean"]) for row in rows]
+        np.testing.assert_allclose(mean, reflectance[labels == cluster].mean(0), rtol=1e-4)
+
+
+def test_maps_of_another_sieve_are_not_taken_for_finished(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    call = ["segment", tiny_run.workdir, folder / "new0.hdr", "--out", tmp_path, "--format", "npy"]
+    assert dgc(*call).exit_code == 0
+    assert "complete already" in dgc(*call, "--sieve", 0).stdout
+    result = dgc(*call, "--sieve", 8)
+    assert result.exit_code == 2
+    assert "--sieve 8: expected a new folder" in result.stderr
+    assert "found maps of --sieve 0" in result.stderr
+    # Maps of a version that had no sieve have none.
+    note = tmp_path / "segmented_by.json"
+    told = json.loads(note.read_text())
+    del told["sieve"]
+    note.write_text(json.dumps(told))
+    assert dgc(*call).exit_code == 0
+
+
+def test_scene_is_read_once(
+    tiny_run: TinyRun,
+    folder: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = np.zeros((40, 40), int)
+    request = Cube.request
+
+    def counted(cube: Cube, row: int, column: int, height: int, width: int) -> Pending:
+        seen[max(row, 0) : row + height, max(column, 0) : column + width] += 1
+        return request(cube, row, column, height, width)
+
+    monkeypatch.setattr(Cube, "request", counted)
+    result = dgc("segment", tiny_run.workdir, folder / "new0.hdr", "--out", tmp_path)
+    assert result.exit_code == 0
+    assert (tmp_path / "new0_overlay.png").exists()
+    np.testing.assert_array_equal(seen, 1)
+
+
 def test_folder_of_the_scenes_is_refused_for_maps(tiny_run: TinyRun, folder: pathlib.Path) -> None:
     before = sorted(folder.iterdir())
     result = dgc("segment", tiny_run.workdir, folder / "new0.hdr", "--out", folder)
@@ -215,6 +273,7 @@ def test_maps_of_another_model_are_not_mixed_in(
     [
         (["--format", "gif"], "expected some of envi, png, npy, zarr, geotiff, found gif"),
         (["--format", ""], "found none"),
+        (["--sieve", "-1"], "Invalid value for '--sieve'"),
         ([], "Missing option '--out'"),
     ],
 )

@@ -49,6 +49,26 @@ def stored(path: Path) -> np.ndarray:
     return envi.read(str(path)).store.read().result()
 
 
+def mapped_kilobytes(path: Path) -> int:
+    """How much of a file is in this process's memory, as the system counts it."""
+    lines = Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines()
+    starts = [number for number, line in enumerate(lines) if line.endswith(path.name)]
+    sizes = [next(line for line in lines[n:] if line.startswith("Rss:")) for n in starts]
+    return sum(int(size.split()[1]) for size in sizes)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not tell")
+@pytest.mark.parametrize("byteorder", [0, 1])
+def test_what_was_read_is_forgotten_and_read_again(tmp_path, byteorder):
+    values = np.random.default_rng(0).integers(1, 999, (100, 90, 30)).astype("u2")
+    cube = open_cube(write(tmp_path, values, byteorder=byteorder))
+    np.testing.assert_array_equal(cube.read(0, 0, 100, 90)[0], values)
+    assert mapped_kilobytes(tmp_path / "scene.raw") > 500
+    cube.forget()
+    assert mapped_kilobytes(tmp_path / "scene.raw") == 0
+    np.testing.assert_array_equal(cube.read(40, 0, 60, 90)[0], values[40:])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("byteorder", [0, 1])
 @pytest.mark.parametrize("interleave", ["bil", "bip", "bsq"])

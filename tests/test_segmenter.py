@@ -131,6 +131,61 @@ def test_scene_without_data_has_only_zeros(segmenter: Segmenter, tmp_path: pathl
     np.testing.assert_array_equal(labels, np.zeros((40, 30)))
 
 
+@pytest.mark.parametrize(
+    ("kind", "interleave"),
+    [("u2", "bil"), ("u2", "bip"), ("u2", "bsq"), (">i2", "bil"), ("f4", "bil"), ("f8", "bsq")],
+)
+def test_stored_numbers_get_the_labels_of_their_reflectance(
+    unmerged: Segmenter, tmp_path: pathlib.Path, kind: str, interleave: str
+) -> None:
+    """Scale, ignore value, zeros and mask: what a device does of them is what `read` does."""
+    dtype = np.dtype(kind)
+    scale = 1.0 if dtype.kind == "f" else 100.0
+    rng = np.random.default_rng(0)
+    steps = rng.uniform(-0.02, 0.02, (70, 66, 301)).cumsum(axis=2)
+    stored = ((0.6 + np.clip(steps, -0.5, 0.5)) * scale).astype(dtype)
+    stored[3:9, 5:40] = 0
+    stored[20, 20, 100] = 0  # a dark value in one band
+    ignored = 111
+    stored[30:34, 60:, 7] = ignored
+    if dtype.kind == "f":
+        stored[50, :9, 200], stored[51, :9, 3] = np.nan, np.inf
+    spectral.io.envi.save_image(
+        str(tmp_path / "scene.hdr"),
+        stored,
+        dtype=dtype.newbyteorder("="),
+        byteorder=int(dtype.byteorder == ">"),
+        interleave=interleave,
+        metadata={"data ignore value": ignored, "reflectance scale factor": scale},
+    )
+    mask = np.ones((70, 66), np.uint8)
+    mask[60:, :10] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    cube = open_cube(tmp_path / "scene.hdr", mask=tmp_path / "mask.npy", wavelengths=GRID)
+    reflectance, valid = cube.read(0, 0, 70, 66)
+    expected = np.asarray(unmerged.predict(reflectance[None], valid[None]))[0]
+    assert np.count_nonzero(~valid) == 6 * 35 + 4 * 6 + 10 * 10 + 18 * (dtype.kind == "f")
+    np.testing.assert_array_equal(expected > 0, valid)
+    np.testing.assert_array_equal(unmerged.segment(cube, 36), expected)
+
+
+def test_referenced_scene_gets_the_labels_of_its_reflectance(
+    unmerged: Segmenter, tmp_path: pathlib.Path
+) -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.uniform(60, 200, (40, 30, 301)).astype(np.float32)
+    raw[4, 6] = 50  # dark, and yet measured: reflectance 0 is valid
+    for name, lines in (("raw", raw), ("dark", raw[:2] * 0 + 50), ("white", raw[:2] * 0 + 250)):
+        write_envi(tmp_path / f"{name}.hdr", lines, GRID)
+    references = {name: tmp_path / f"{name}.hdr" for name in ("dark", "white")}
+    cube = open_cube(tmp_path / "raw.hdr", **references)
+    reflectance, valid = cube.read(0, 0, 40, 30)
+    assert valid.all()
+    assert not reflectance[4, 6].any()
+    expected = np.asarray(unmerged.predict(reflectance[None], valid[None]))[0]
+    np.testing.assert_array_equal(unmerged.segment(cube, 16), expected)
+
+
 def test_labels_are_those_of_the_nearest_centroid(segmenter: Segmenter, scene: Cube) -> None:
     reflectance, valid = (array[None] for array in scene.read(40, 10, 64, 64))
     constants = segmenter.normalisation

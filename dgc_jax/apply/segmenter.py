@@ -2,25 +2,14 @@
 
 The label of a pixel depends on pixels at most 4 away: two 3 x 3 convolutions reach 2, the
 mean-shift window reaches 2 more, and its samples stay fixed. A tile that is read with a halo of
-that width therefore gets exactly the labels that it would get as part of the whole image:
-
-        +---------------+
-        |  halo         |     read:    tile + 2 halo, invalid outside the image
-        |   +-------+   |     written: tile
-        |   | tile  |   |
-        |   +-------+   |
-        +---------------+
-
-Tiles start at multiples of the mean shift's block, so that even the order of its sums is that of
-the whole image. Memory does not grow with the scene; the next tile is read while this one is
-computed.
+that width (see `dgc_jax.apply.tiles`) therefore gets exactly the labels that it would get as part
+of the whole image. Tiles start at multiples of the mean shift's block, so that even the order of
+its sums is that of the whole image.
 """
 
-import collections
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +19,8 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from dgc_jax.data.cube import Cube
+from dgc_jax.apply.tiles import Tile, best_side, walk
+from dgc_jax.data.cube import Cube, Stored
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, normalisation
 from dgc_jax.model.encoder import RADIUS
@@ -38,8 +28,6 @@ from dgc_jax.model.mean_shift import block_size
 from dgc_jax.train import checkpoint, options
 from dgc_jax.train.state import Parameters, Recipe, embed
 
-_TILE = 256  # pixels, side of a tile
-_AHEAD = 2  # tiles read ahead
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
 
 
@@ -163,18 +151,19 @@ class Segmenter:
         Raises:
             InputError: if the scene does not cover the model's bands.
         """
+        for done in self.walk(cube, tile, part=part):
+            yield done.row, done.column, done.labels
+
+    def walk(
+        self, cube: Cube, tile: int | None = None, *, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[Tile]:
+        """As `tiles`, with the numbers that a tile was labelled by, so that no one reads twice."""
         cube = self.adapt(cube)
-        rows, columns, _ = cube.shape
         window = self.recipe.mean_shift.window
         block = block_size(window)
         halo = _up(RADIUS + window // 2, block)
-        # Small scenes share a few shapes, so that a folder of them compiles once or twice.
-        tile = _up(tile or min(_TILE, _up(max(rows, columns), 64)), block)
-        index, count = part
-        corners = list(itertools.product(range(0, rows, tile), range(0, columns, tile)))
-        for row, column, labels in self._labelled(cube, corners[index::count], tile, halo):
-            height, width = min(tile, rows - row), min(tile, columns - column)
-            yield row, column, np.asarray(labels)[halo : halo + height, halo : halo + width]
+        side = _up(tile or best_side(*cube.shape[:2], halo), block)
+        return walk(cube, self._label, side, halo, part)
 
     def with_view(self, path: str) -> "Segmenter":
         """The model seen through a view of `dgc merge`, see `dgc_jax.apply.view`.
@@ -207,27 +196,10 @@ class Segmenter:
             )
         return cube
 
-    def _labelled(
-        self, cube: Cube, corners: list[tuple[int, int]], tile: int, halo: int
-    ) -> Iterator[tuple[int, int, jax.Array | np.ndarray]]:
-        """Yields (row, column, labels with halo), of which the next are read and computed."""
-        side = tile + 2 * halo
-        reads: collections.deque[Any] = collections.deque()
-        computed: collections.deque[tuple[int, int, jax.Array | np.ndarray]] = collections.deque()
-        for number in range(len(corners) + _AHEAD):
-            if number < len(corners):
-                row, column = corners[number]
-                reads.append((row, column, cube.request(row - halo, column - halo, side, side)))
-            if number >= _AHEAD:
-                row, column, pending = reads.popleft()
-                crop, valid = pending.result()
-                labels: jax.Array | np.ndarray = np.zeros((side, side), np.uint8)
-                if valid.any():
-                    labels = self.predict(crop[None], valid[None])[0]
-                computed.append((row, column, labels))
-            if len(computed) > 1:
-                yield computed.popleft()
-        yield from computed
+    def _label(self, stored: Stored) -> jax.Array:
+        """Labels `[row, column]` of a window of the model's bands, without waiting for them."""
+        model = self.recipe, self.params, self.bank, self.normalisation, self.lookup
+        return _window_labels(*model, *stored[:-1], checked=stored.checked)
 
     def _checked(self, batch: jax.typing.ArrayLike, valid: Any) -> tuple[jax.Array, jax.Array]:
         crops = jnp.asarray(batch, jnp.float32)
@@ -291,7 +263,8 @@ def _embed(
     crops: jax.Array,
     valid: jax.Array,
 ) -> jax.Array:
-    spectra = normalisation.to_bins(jnp.where(valid[..., None], crops, 0), constants)
+    # Invalid numbers may be NaN; bins are fewer than bands.
+    spectra = jnp.where(valid[..., None], normalisation.to_bins(crops, constants), 0)
     return embed(recipe, params, normalisation.normalise(spectra, constants), valid)[1]
 
 
@@ -307,6 +280,31 @@ def _labels(
 ) -> jax.Array:
     z = _embed(recipe, params, constants, crops, valid)
     return jnp.where(valid, lookup[centroids.nearest(z, bank)], 0)
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames="checked")
+def _window_labels(
+    recipe: Recipe,
+    params: Parameters,
+    bank: jax.Array,
+    constants: normalisation.Normalisation,
+    lookup: jax.Array,
+    numbers: jax.Array,
+    usable: jax.Array,
+    divisor: float,
+    ignored: jax.Array | None,
+    *,
+    checked: bool,
+) -> jax.Array:
+    """Labels of a `dgc_jax.data.cube.Stored`, whose rule of validity this is."""
+    reflectance = numbers.astype(jnp.float32) / divisor
+    valid = usable
+    if not checked:
+        valid &= jnp.any(numbers != 0, axis=-1) & jnp.all(jnp.isfinite(reflectance), axis=-1)
+    if ignored is not None:
+        valid &= jnp.all(numbers != ignored, axis=-1)
+    batch = reflectance[None], valid[None]
+    return _labels(recipe, params, bank, constants, lookup, *batch)[0]
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="clusters")

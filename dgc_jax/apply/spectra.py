@@ -37,13 +37,16 @@ def empty(clusters: int, bands: int) -> Spectra:
     )
 
 
-def measure(reflectance: np.ndarray, labels: np.ndarray, clusters: int) -> Spectra:
+def measure(
+    reflectance: np.ndarray, labels: np.ndarray, clusters: int, *, divisor: float = 1.0
+) -> Spectra:
     """Gathers the statistics of one tile.
 
     Args:
         reflectance: `[..., band]`, any real type; may be anything where the label is 0.
         labels: `[...]` integers, 0 = no data, 1..clusters.
         clusters: number of clusters K.
+        divisor: what to divide stored numbers by, where they are not yet reflectance.
 
     Returns:
         Statistics `[cluster, band]`.
@@ -69,7 +72,7 @@ def measure(reflectance: np.ndarray, labels: np.ndarray, clusters: int) -> Spect
             members -= part.mean[row]
             part.squares[row] = np.einsum("pb,pb->b", members, members)
         total = combine(total, part)
-    return total
+    return Spectra(total.count, total.mean / divisor, total.squares / divisor**2)
 
 
 def combine(a: Spectra, b: Spectra) -> Spectra:

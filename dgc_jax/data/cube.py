@@ -14,9 +14,10 @@ Nothing is read at open but headers, masks, label maps and the references' mean 
 """
 
 import dataclasses
+import functools
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorstore as ts
@@ -53,6 +54,7 @@ class Cube:
             references are dead; or None.
         taps: interpolation onto another band grid: lower and upper kept band and the upper one's
             share, each `[band]`; or None.
+        forget: takes what was read of a memory-mapped file out of this process's memory.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Cube:
     taps: tuple[np.ndarray, np.ndarray, np.ndarray] | None = dataclasses.field(
         default=None, repr=False
     )
+    forget: Callable[[], None] = dataclasses.field(default=lambda: None, repr=False)
 
     def read(self, row: int, column: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads a window, which may reach outside the image.
@@ -106,15 +109,22 @@ class Cube:
         """
         return self._finish(self._start(row, column, height, width))
 
+    @functools.cached_property
+    def _order(self) -> tuple[int, ...]:
+        """Axes of the store, as they lie in the file."""
+        return tuple(self.store.chunk_layout.inner_order or range(3))
+
     def _start(self, row: int, column: int, height: int, width: int) -> ts.Future:
         """Starts reading the range of stored bands that covers the kept ones."""
         low, high = int(self.bands.min()), int(self.bands.max())
-        return self.store[row : row + height, column : column + width, low : high + 1].read()
+        window = self.store[row : row + height, column : column + width, low : high + 1]
+        # In the order of the file: to transpose numbers one by one takes several times as long.
+        return window.transpose(self._order).read()
 
     def _finish(self, future: ts.Future) -> np.ndarray:
         """Waits for what was started, and picks the kept bands (as a view if possible)."""
         try:
-            stored = future.result()
+            stored = future.result().transpose(np.argsort(self._order))
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
         index = self.bands - self.bands.min()
@@ -228,6 +238,25 @@ class Cube:
         )
 
 
+class Stored(NamedTuple):
+    """A window before its numbers became reflectance, so that a device may do it.
+
+    Attributes:
+        numbers: `[row, column, band]` of at most 32 bits; reflectance is these by the divisor.
+        usable: `[row, column]` bool, inside the image and not masked out.
+        divisor: what to divide the numbers by.
+        ignored: a number that makes its pixel invalid, or None.
+        checked: whether `usable` is validity already. If not, a usable pixel is valid if its
+            reflectance is finite, its numbers are not all zero and none is `ignored`.
+    """
+
+    numbers: np.ndarray
+    usable: np.ndarray
+    divisor: float
+    ignored: np.generic | None
+    checked: bool
+
+
 class Pending:
     """A window of a cube that is being read."""
 
@@ -244,17 +273,35 @@ class Pending:
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Waits for the window; returns what `Cube.read` returns."""
-        height, width = self._size
         if self._future is None:
-            bands = self._cube.shape[2]
-            return np.zeros((height, width, bands), np.float32), np.zeros((height, width), bool)
+            return self._framed(None, None)
         stored = self._cube._finish(self._future)
-        reflectance, valid = _to_reflectance(self._cube, stored, *self._origin)
-        if valid.shape == self._size:
-            return reflectance, valid
-        whole = np.zeros((height, width, self._cube.shape[2]), np.float32)
-        whole_valid = np.zeros((height, width), bool)
-        whole[self._inside], whole_valid[self._inside] = reflectance, valid
+        return self._framed(*_to_reflectance(self._cube, stored, *self._origin))
+
+    def stored(self) -> "Stored":
+        """Waits for the window; returns it as the file has it, if that is no larger."""
+        cube = self._cube
+        dtype = cube.store.dtype.numpy_dtype
+        short = (dtype.kind in "iu" and dtype.itemsize <= 4) or dtype == np.float32
+        if self._future is None or not short or cube.gain is not None or cube.taps is not None:
+            return Stored(*self.result(), divisor=1.0, ignored=None, checked=True)
+        numbers = cube._finish(self._future)
+        window = tuple(slice(n, n + m) for n, m in zip(self._origin, numbers.shape, strict=False))
+        usable = np.ones(numbers.shape[:2], bool) if cube.mask is None else cube.mask[window]
+        ignored = _as_stored(cube.ignore_value, dtype)
+        return Stored(*self._framed(numbers, usable), cube.scale, ignored, checked=False)
+
+    def _framed(
+        self, inside: np.ndarray | None, valid: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The part inside the image with zeros, not valid, around it."""
+        if inside is not None and valid is not None and valid.shape == self._size:
+            return inside, valid
+        dtype = np.dtype(np.float32) if inside is None else inside.dtype
+        whole = np.zeros((*self._size, self._cube.shape[2]), dtype)
+        whole_valid = np.zeros(self._size, bool)
+        if inside is not None and valid is not None:
+            whole[self._inside], whole_valid[self._inside] = inside, valid
         return whole, whole_valid
 
 
@@ -321,6 +368,7 @@ def open_cube(
         scale=raw.scale,
         geo=raw.geo,
         notes=tuple(notes),
+        forget=raw.forget,
         ignore_value=raw.ignore_value,
         mask=None if mask is None else companions.read_mask(os.fspath(mask), path, (rows, columns)),
     )

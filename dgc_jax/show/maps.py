@@ -57,32 +57,79 @@ def quicklook(cube: Scene, *, largest: int = 1024) -> np.ndarray:
     Returns:
         `[row, column, 3]` uint8; invalid pixels have the grey of no data.
     """
-    rows, columns, bands = cube.shape
-    step = max(1, -(-max(rows, columns) // largest))
-    shown_rows = shown_positions(rows, -(-rows // step))
-    shown_columns = shown_positions(columns, -(-columns // step))
-    weights = _channel_weights(cube.wavelengths, bands)
-    values = np.zeros((len(shown_rows), len(shown_columns), 3), np.float32)
-    valid = np.zeros(values.shape[:2], bool)
+    picture = Quicklook(cube.shape, cube.wavelengths, largest=largest)
+    rows, columns, _ = cube.shape
     for top in range(0, rows, _BLOCK[0]):
-        inner_rows = slice(*np.searchsorted(shown_rows, (top, top + _BLOCK[0])))
         for left in range(0, columns, _BLOCK[1]):
-            inner_columns = slice(*np.searchsorted(shown_columns, (left, left + _BLOCK[1])))
-            at = np.ix_(shown_rows[inner_rows] - top, shown_columns[inner_columns] - left)
-            if not at[0].size or not at[1].size:
-                continue
             height, width = min(_BLOCK[0], rows - top), min(_BLOCK[1], columns - left)
-            reflectance, seen = cube.read(top, left, height, width)
-            values[inner_rows, inner_columns] = reflectance[at] @ weights
-            valid[inner_rows, inner_columns] = seen[at]
-    if not valid.any():
-        return np.full(values.shape, NO_DATA, np.uint8)
-    low, high = np.percentile(values[valid], (1, 99), axis=0)
-    span = np.maximum(high - low, (high - low).max() / 3)
-    stretched = (values - low) / np.where(span > 0, span, 1)
-    picture = np.round(np.clip(stretched, 0, 1) * 255).astype(np.uint8)
-    picture[~valid] = NO_DATA
-    return picture
+            picture.add(top, left, *cube.read(top, left, height, width))
+    return picture.finish()
+
+
+class Quicklook:
+    """A quicklook that is gathered from windows in any order, see `quicklook`."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        wavelengths: np.ndarray | None,
+        *,
+        largest: int = 1024,
+    ) -> None:
+        """Starts an empty picture.
+
+        Args:
+            shape: rows, columns, bands of the scene.
+            wavelengths: `[band]` nm, or None.
+            largest: most pixels along a side.
+        """
+        rows, columns, bands = shape
+        step = max(1, -(-max(rows, columns) // largest))
+        self._rows = shown_positions(rows, -(-rows // step))
+        self._columns = shown_positions(columns, -(-columns // step))
+        weights = _channel_weights(wavelengths, bands)
+        self._bands = np.flatnonzero(weights.any(axis=1))
+        self._weights = weights[self._bands]
+        self._values = np.zeros((len(self._rows), len(self._columns), 3), np.float32)
+        self._valid = np.zeros(self._values.shape[:2], bool)
+
+    def add(
+        self,
+        row: int,
+        column: int,
+        numbers: np.ndarray,
+        valid: np.ndarray,
+        divisor: float = 1.0,
+    ) -> None:
+        """Adds a window.
+
+        Args:
+            row: of its upper left pixel.
+            column: of its upper left pixel.
+            numbers: `[height, width, band]`, reflectance times the divisor.
+            valid: `[height, width]` bool.
+            divisor: of the numbers.
+        """
+        height, width = valid.shape
+        down = slice(*np.searchsorted(self._rows, (row, row + height)))
+        across = slice(*np.searchsorted(self._columns, (column, column + width)))
+        at = np.ix_(self._rows[down] - row, self._columns[across] - column)
+        shown = numbers[(*(index[..., None] for index in at), self._bands)].astype(np.float32)
+        shown[~valid[at]] = 0  # they may be NaN
+        self._valid[down, across] = valid[at]
+        self._values[down, across] = shown / np.float32(divisor) @ self._weights
+
+    def finish(self) -> np.ndarray:
+        """The picture, `[row, column, 3]` uint8."""
+        values, valid = self._values, self._valid
+        if not valid.any():
+            return np.full(values.shape, NO_DATA, np.uint8)
+        low, high = np.percentile(values[valid], (1, 99), axis=0)
+        span = np.maximum(high - low, (high - low).max() / 3)
+        stretched = (values - low) / np.where(span > 0, span, 1)
+        picture = np.round(np.clip(stretched, 0, 1) * 255).astype(np.uint8)
+        picture[~valid] = NO_DATA
+        return picture
 
 
 def shown_positions(size: int, shown: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A scene segmented and written out, and the tables and pictures that sum up several scenes."""
+"""A scene segmented and written out in one pass; tables and pictures that sum up several scenes."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dgc_jax.apply.segmenter import Segmenter
+from dgc_jax.apply.sieve import sieve
 from dgc_jax.apply.spectra import Spectra, combine, empty, measure
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.labels import read_labels
@@ -33,30 +34,56 @@ class Summary(NamedTuple):
 
 
 def segment_scene(
-    segmenter: Segmenter, cube: Cube, folder: str, formats: Sequence[str] = ("envi", "png")
-) -> np.ndarray:
+    segmenter: Segmenter,
+    cube: Cube,
+    folder: str,
+    formats: Sequence[str] = ("envi", "png"),
+    *,
+    smallest: int = 0,
+) -> tuple[np.ndarray, Summary]:
     """Segments a scene and writes `<folder>/<scene>...` in the formats asked for.
+
+    The scene is read once; with a sieve a second time, for the spectra of what it leaves.
 
     Args:
         segmenter: the model.
         cube: the scene.
         folder: where to write; made if missing.
         formats: some of `FORMATS`.
+        smallest: regions of fewer pixels give way, see `dgc_jax.apply.sieve`; 0: none.
 
     Returns:
-        `[row, column]` uint8 labels, 0 = no data, 1..K.
+        `[row, column]` uint8 labels, 0 = no data, 1..K; and the spectra and areas of them.
 
     Raises:
         InputError: if the scene does not cover the model's bands, or a file cannot be written.
     """
     cube = segmenter.adapt(cube)
-    labels = segmenter.segment(cube)
-    write_maps(segmenter, cube, labels, folder, formats)
-    return labels
+    labels = np.zeros(cube.shape[:2], np.uint8)
+    spectra = empty(segmenter.clusters, segmenter.bands)
+    look = maps.Quicklook(cube.shape, cube.wavelengths)
+    for tile in segmenter.walk(cube):
+        height, width = tile.labels.shape
+        labels[tile.row : tile.row + height, tile.column : tile.column + width] = tile.labels
+        if "png" in formats:
+            look.add(tile.row, tile.column, tile.numbers, tile.labels > 0, tile.divisor)
+        if smallest < 2:
+            mine = measure(tile.numbers, tile.labels, segmenter.clusters, divisor=tile.divisor)
+            spectra = combine(spectra, mine)
+    if smallest >= 2:
+        labels = sieve(labels, smallest)
+        spectra = scene_spectra(cube, labels, segmenter.clusters)
+    write_maps(segmenter, cube, labels, folder, formats, look.finish())
+    return labels, Summary(spectra, tables.areas(cube.name, labels, segmenter.names))
 
 
 def write_maps(
-    segmenter: Segmenter, cube: Cube, labels: np.ndarray, folder: str, formats: Sequence[str]
+    segmenter: Segmenter,
+    cube: Cube,
+    labels: np.ndarray,
+    folder: str,
+    formats: Sequence[str],
+    background: np.ndarray | None = None,
 ) -> None:
     """Writes the labels of a scene as `<folder>/<scene>...`.
 
@@ -66,17 +93,24 @@ def write_maps(
         labels: `[row, column]` uint8, 0 = no data, 1..K.
         folder: where to write; made if missing.
         formats: some of `FORMATS`.
+        background: `[row, column, 3]` uint8 quicklook for the overlay; None reads the scene.
 
     Raises:
         InputError: if a file cannot be written, or the scene not read.
     """
     stem = os.path.join(folder, cube.name)
     names, colours = segmenter.names, segmenter.colours
+
+    def pictures() -> None:
+        maps.write_png(f"{stem}.png", labels, colours)
+        shown = maps.quicklook(cube) if background is None else background
+        write_overlay(f"{stem}_overlay.png", shown, labels, colours, names)
+
     write: dict[str, Callable[[], None]] = {
         "envi": lambda: maps.write_envi(
             stem, labels, names, colours, cube.geo, f"dgc_jax clusters of {cube.name}"
         ),
-        "png": lambda: _pictures(stem, cube, labels, segmenter),
+        "png": pictures,
         "npy": lambda: maps.write_npy(f"{stem}.npy", labels),
         "zarr": lambda: maps.write_zarr(f"{stem}.zarr", labels, names, colours),
         "geotiff": lambda: geotiff.write_geotiff(
@@ -137,8 +171,11 @@ def scene_spectra(cube: Cube, labels: np.ndarray, clusters: int) -> Spectra:
     for number, (row, height) in enumerate(windows):
         for later, tall in windows[number + 1 : number + 2]:
             ahead.append(cube.request(later, 0, tall, columns))
-        reflectance, _ = ahead.pop(0).result()
-        spectra = combine(spectra, measure(reflectance, labels[row : row + height], clusters))
+        stored = ahead.pop(0).stored()
+        lines = labels[row : row + height]
+        mine = measure(stored.numbers, lines, clusters, divisor=stored.divisor)
+        spectra = combine(spectra, mine)
+        cube.forget()
     return spectra
 
 
@@ -152,9 +189,3 @@ def write_summaries(folder: str, segmenter: Segmenter, scenes: Sequence[Summary]
     tables.write_spectra_csv(here("spectra.csv"), wavelengths, spectra, names)
     tables.plot_spectra(here("spectra.png"), wavelengths, spectra, names, segmenter.colours)
     tables.write_areas_csv(here("areas.csv"), [row for scene in scenes for row in scene.areas])
-
-
-def _pictures(stem: str, cube: Cube, labels: np.ndarray, segmenter: Segmenter) -> None:
-    colours, names = segmenter.colours, segmenter.names
-    maps.write_png(f"{stem}.png", labels, colours)
-    write_overlay(f"{stem}_overlay.png", maps.quicklook(cube), labels, colours, names)

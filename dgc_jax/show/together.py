@@ -27,6 +27,7 @@ import tensorstore as ts
 
 from dgc_jax import processes
 from dgc_jax.apply.segmenter import Segmenter
+from dgc_jax.apply.sieve import sieve
 from dgc_jax.apply.spectra import Spectra
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats.detect import scene_name
@@ -44,6 +45,7 @@ def segment_scenes(
     folder: str,
     *,
     formats: Sequence[str] = ("envi", "png"),
+    smallest: int = 0,
     done: Sequence[bool] | None = None,
     console: rich.console.Console,
 ) -> tuple[list[results.Summary], dict[str, str | None]]:
@@ -58,6 +60,7 @@ def segment_scenes(
         open_scene: opens one of them.
         folder: for the maps; made if missing.
         formats: some of `dgc_jax.show.results.FORMATS`.
+        smallest: pixels that a region needs to stay, see `dgc_jax.apply.sieve`.
         done: which scenes have their maps already; None: none.
         console: where progress is shown.
 
@@ -90,7 +93,7 @@ def segment_scenes(
             if store is None:
                 labels = results.read_map(folder, cube.name, formats, cube.shape[:2])
             else:
-                labels = store.read().result()
+                labels = sieve(store.read().result(), smallest)
                 results.write_maps(segmenter, cube, labels, folder, formats)
             spectra = results.summarise(segmenter, cube, labels).spectra
             pixels[mine], moments[:, mine] = spectra.count, (spectra.mean, spectra.squares)

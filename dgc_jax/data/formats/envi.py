@@ -94,6 +94,7 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         good_bands=_good_bands(header, bands, notes),
         geo=_geo(header),
         notes=tuple(notes),
+        forget=lazy.forgetter(stored),
     )
 
 

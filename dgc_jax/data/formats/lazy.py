@@ -7,7 +7,9 @@ for sources that must be asked through a library (h5py, rasterio).
 A store that wraps an in-memory array prints its whole content, so never put one into a message.
 """
 
+import functools
 import math
+import mmap
 from collections.abc import Callable
 
 import numpy as np
@@ -48,6 +50,27 @@ def array_store(array: np.ndarray) -> ts.TensorStore:
         chunk=(16, 16, array.shape[2]),
         context=None,  # the operating system caches the file already
     )
+
+
+def forgetter(array: np.ndarray) -> Callable[[], None]:
+    """A function that takes the pages of a mapped file out of this process's memory.
+
+    They stay in the system's cache and come back when read again. Without it the resident memory
+    of a process that reads through a file grows to the size of the file, although the system may
+    take it back any time.
+
+    Args:
+        array: a `numpy.memmap`, or a view of one.
+
+    Returns:
+        A function that does nothing where there is no mapped file or no way to do it.
+    """
+    base = array
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        return functools.partial(base.madvise, mmap.MADV_DONTNEED)
+    return lambda: None
 
 
 def virtual_store(

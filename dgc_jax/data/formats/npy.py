@@ -38,4 +38,5 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
             f"{path} holds {array.dtype} values: expected numbers, so save only those."
         )
     order, _ = variables.order_axes(path, "the array", array.shape, axes or "rcb", ())
-    return Raw(lazy.array_store(array.transpose([order.index(axis) for axis in "rcb"])))
+    store = lazy.array_store(array.transpose([order.index(axis) for axis in "rcb"]))
+    return Raw(store, forget=lazy.forgetter(array))

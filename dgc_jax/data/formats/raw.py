@@ -5,7 +5,7 @@ factor, an ignore value or a bad-band list is applied exactly once, in one place
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Raw:
             f) by which the upper left corner of pixel (row, column) lies at x = a column + b row +
             c, y = d column + e row + f.
         notes: one sentence for each thing that the reader had to guess or repair.
+        forget: gives pages of a memory-mapped file back, see `formats.lazy.forgetter`.
     """
 
     store: ts.TensorStore
@@ -36,3 +37,4 @@ class Raw:
     good_bands: np.ndarray | None = None
     geo: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    forget: Callable[[], None] = lambda: None

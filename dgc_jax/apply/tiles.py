@@ -1,0 +1,129 @@
+"""A scene walked tile by tile, read, labelled and handed out at the same time.
+
+A tile is read with a halo around it, and labelled as far as its inner part:
+
+        +---------------+
+        |  halo         |     read:    tile + 2 halo, invalid outside the image
+        |   +-------+   |     written: tile
+        |   | tile  |   |
+        |   +-------+   |
+        +---------------+
+
+Tiles start at multiples of their side and come row by row, so that the lines of a file are read
+from the disk once. Memory does not grow with the scene: a few tiles are on their way, and a
+memory-mapped file is let go of after each row of tiles.
+"""
+
+import collections
+import itertools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dgc_jax.data.cube import Cube, Pending, Stored
+
+_READING = 4  # tiles that are being read ahead
+_COMPUTING = 2  # tiles that are being computed
+# Sides of tiles, pixels. On a CPU the arrays of a tile of 92 stay below the 32 MB from which on the
+# C library asks the system for fresh pages every time; a tile of 112 costs a fifth more for it.
+_SIDES = {"cpu": (64, 76, 84, 92)}
+_LARGE_SIDES = (64, 128, 192, 256)  # of accelerators, which large products suit
+
+
+class Tile(NamedTuple):
+    """A labelled tile, without its halo, cut to the image.
+
+    Attributes:
+        row: of its upper left pixel.
+        column: of its upper left pixel.
+        labels: `[height, width]` uint8, 1..K, and 0 where there is no data.
+        numbers: `[height, width, band]` what it was read from; anything where the label is 0.
+        divisor: what to divide the numbers by to get reflectance.
+    """
+
+    row: int
+    column: int
+    labels: np.ndarray
+    numbers: np.ndarray
+    divisor: float
+
+
+def best_side(rows: int, columns: int, halo: int) -> int:
+    """The side of tiles for which the fewest pixels of a scene are computed, halos included.
+
+    There are few to choose from, so that scenes of many sizes share a few compiled programs.
+    """
+    sides = _SIDES.get(jax.default_backend(), _LARGE_SIDES)
+    return min(
+        reversed(sides),
+        key=lambda side: -(-rows // side) * -(-columns // side) * (side + 2 * halo) ** 2,
+    )
+
+
+def walk(
+    cube: Cube,
+    label: Callable[[Stored], jax.Array],
+    side: int,
+    halo: int,
+    part: tuple[int, int] = (0, 1),
+) -> Iterator[Tile]:
+    """Labels the tiles of a scene; later ones are read and computed meanwhile.
+
+    Args:
+        cube: the scene.
+        label: gives the labels `[row, column]` of a window, without waiting for them.
+        side: of a tile, pixels.
+        halo: pixels around it.
+        part: (index, count): every count-th tile, from the index-th (0 is the first) on.
+    """
+    rows, columns, _ = cube.shape
+    whole = side + 2 * halo
+    index, count = part
+    corners = list(itertools.product(range(0, rows, side), range(0, columns, side)))[index::count]
+    reading: collections.deque[Pending] = collections.deque()
+    computing: collections.deque[tuple[int, int, Stored, jax.Array | np.ndarray]]
+    computing = collections.deque()
+
+    def finish() -> Tile:
+        row, column, stored, labels = computing.popleft()
+        inner = np.s_[
+            halo : halo + min(side, rows - row), halo : halo + min(side, columns - column)
+        ]
+        return Tile(row, column, np.asarray(labels)[inner], stored.numbers[inner], stored.divisor)
+
+    for number in range(len(corners) + _READING):
+        if number < len(corners):
+            row, column = corners[number]
+            reading.append(cube.request(row - halo, column - halo, whole, whole))
+        if number >= _READING:
+            row, column = corners[number - _READING]
+            stored = reading.popleft().stored()
+            blank = _is_blank(stored)
+            labels = np.zeros((whole, whole), np.uint8) if blank else label(stored)
+            computing.append((row, column, stored, labels))
+            if number < len(corners) and corners[number][0] > row:
+                cube.forget()
+        if len(computing) > _COMPUTING:
+            yield finish()
+    while computing:
+        yield finish()
+    cube.forget()
+
+
+def _is_blank(stored: Stored) -> bool:
+    """Whether a window has no valid pixel; most are found to have one by a look at a few."""
+    numbers, usable, _, ignored, checked = stored
+    if checked or not usable.any():
+        return not usable.any()
+    for sparse in (np.s_[::8, ::8], np.s_[:, :]):
+        some = numbers[sparse]
+        full = some.any(axis=2) & usable[sparse]
+        if ignored is not None:
+            full &= (some != ignored).all(axis=2)
+        if some.dtype.kind == "f":
+            full &= np.isfinite(some).all(axis=2)
+        if full.any():
+            return False
+    return True

@@ -1,0 +1,82 @@
+"""The page of the benchmarks of speed: what was measured, and no more."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
+
+import performance
+
+
+def measured(device: str, tables: dict[str, object]) -> dict[str, object]:
+    return {
+        "device": device,
+        "date": "2026-01-02",
+        "machine": "4 cores",
+        "versions": {"jax": "1.2"},
+        "tables": tables,
+    }
+
+
+def test_a_table_has_every_column_and_a_dash_where_nothing_was_measured() -> None:
+    rows = [{"part": "read", "ms": 1.23456}, {"part": "write", "MiB": 7}]
+    text = performance.table({"title": "Parts", "rows": rows, "notes": ["on a Monday"]})
+    assert text.splitlines() == [
+        "### Parts",
+        "",
+        "| part | ms | MiB |",
+        "| --- | --- | --- |",
+        "| read | 1.235 | - |",
+        "| write | - | 7 |",
+        "",
+        "- on a Monday",
+    ]
+
+
+def test_the_page_has_a_section_for_each_device_in_the_order_of_the_benchmarks() -> None:
+    table = {"title": "Second", "rows": [], "notes": []}
+    page = performance.page(
+        [
+            measured("CPU", {"train_step": table, "mean_shift": table | {"title": "First"}}),
+            measured("GPU", {}),
+        ]
+    )
+    places = [page.index(text) for text in ("## CPU", "### First", "### Second", "## GPU")]
+    assert places == sorted(places)
+
+
+def test_a_benchmark_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = subprocess.CompletedProcess([], 3)
+    monkeypatch.setattr(performance.subprocess, "run", lambda *_, **__: failed)
+    assert performance.measure("reader", small=True) == {
+        "title": "reader",
+        "rows": [],
+        "notes": ["failed (3)"],
+    }
+
+
+def test_results_of_other_machines_and_of_other_benchmarks_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    old = {"title": "Reading", "rows": [], "notes": ["earlier"]}
+    (tmp_path / "gpu.json").write_text(json.dumps(measured("GPU", {"reader": old})))
+    (tmp_path / "cpu.json").write_text(json.dumps(measured("CPU", {"reader": old})))
+    (tmp_path / "quality.json").write_text("{}")
+    here = {**measured("CPU", {}), "file": "cpu.json"}
+    del here["tables"]
+    new = {"title": "Steps", "rows": [{"ms": 2}], "notes": []}
+    monkeypatch.setattr(performance, "device", lambda: dict(here))
+    monkeypatch.setattr(performance, "measure", lambda script, small: new)
+    page = tmp_path / "page.md"
+    command = ["performance.py", "--only", "train_step", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [*command, "--page", str(page)])
+    performance.main()
+    saved = json.loads((tmp_path / "cpu.json").read_text())
+    assert saved["tables"] == {"reader": old, "train_step": new}
+    assert page.read_text().count("### Reading") == 2
+    assert page.read_text().count("### Steps") == 1
