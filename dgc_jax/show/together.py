@@ -72,7 +72,8 @@ def segment_scenes(
     done = processes.from_first(list(done or [False] * len(paths)))
     wrong: dict[str, str | None] = dict.fromkeys(paths)
     pixels = np.zeros((len(paths), segmenter.clusters), np.int64)
-    moments = np.zeros((2, *pixels.shape, segmenter.bands))  # mean and squares of `Spectra`
+    # Mean and squares of `Spectra`.
+    moments = np.zeros((len(paths), 2, segmenter.clusters, segmenter.bands))
     for start in rich.progress.track(
         range(0, len(paths), count), "segmenting", console=console, disable=not processes.first()
     ):
@@ -96,17 +97,19 @@ def segment_scenes(
                 labels = sieve(store.read().result(), smallest)
                 results.write_maps(segmenter, cube, labels, folder, formats)
             spectra = results.summarise(segmenter, cube, labels).spectra
-            pixels[mine], moments[:, mine] = spectra.count, (spectra.mean, spectra.squares)
+            pixels[mine], moments[mine] = spectra.count, (spectra.mean, spectra.squares)
             what = "segmented" if store is not None else "complete already"
             console.print(f"{cube.name}: {what}", highlight=False, markup=False, soft_wrap=True)
     _share(wrong)
     if processes.first():
         clean(folder)
-    pixels, moments = processes.summed(pixels), processes.summed(moments)
+    pixels = processes.summed(pixels)
+    for each in moments:  # scene by scene, because those of all processes are gathered
+        each[:] = processes.summed(each)
     names = segmenter.names
     return [
         results.Summary(
-            Spectra(pixels[number], *moments[:, number]),
+            Spectra(pixels[number], *moments[number]),
             tables.areas_of(scene_name(path), pixels[number], names),
         )
         for number, path in enumerate(paths)
