@@ -5,7 +5,7 @@
 The scene is 1000 x 1000 x 301 uint16, raw ENVI (BIL) and prepared (zarr3), see `big_scene`. Time is
 that of labels in memory from files in the system's cache, compiled before; it is set against
 reading the files once in blocks of 8 MB, and against scikit-learn's MiniBatchKMeans of 4 clusters
-labelling the same spectra, read by this package line by line. One run of each in turn; medians.
+labelling the same spectra, read by this package line by line. Medians of three runs in turn.
 
 Memory is the largest resident size while a scene is segmented, less that of the same process when
 it has labelled one tile and waits, for 1000 and for 8000 rows; each in a process of its own. It is
@@ -19,7 +19,6 @@ import multiprocessing
 import os
 import pathlib
 import shutil
-import statistics
 import tempfile
 import threading
 import time
@@ -143,7 +142,7 @@ def resident() -> dict[str, float]:
     }
 
 
-def memories(header: str, store: str, small: bool, repeats: int) -> list[dict[str, Any]]:
+def memories(header: str, store: str, small: bool) -> list[dict[str, Any]]:
     """Rows of the table: memory of each format for the scene and for a taller one."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=leaves.cache_folder(), prefix="tall-") as folder:
@@ -154,8 +153,7 @@ def memories(header: str, store: str, small: bool, repeats: int) -> list[dict[st
         for name, paths in tall.items():
             found = []
             for path in paths:
-                runs = [_alone(memory, path, small) for _ in range(repeats)]
-                found.append({key: statistics.median(r[key] for r in runs) for key in runs[0]})
+                found.append(_alone(memory, path, small))
                 rows.append(
                     {"input": name, "what": f"memory, {open_cube(path).shape[0]} rows"}
                     | {f"{key}, MiB": round(value, 1) for key, value in found[-1].items()}
@@ -189,7 +187,7 @@ def measure(small: bool) -> dict[str, Any]:
     elif room < 2 * needed:
         notes.append(f"memory was not measured: {needed / 1e9:.1f} GB of disk are needed")
     else:
-        rows += memories(header, store, small, repeats)
+        rows += memories(header, store, small)
     return {"title": "Segmenting a whole scene", "rows": rows, "notes": notes}
 
 

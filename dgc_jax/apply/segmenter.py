@@ -158,12 +158,17 @@ class Segmenter:
         self, cube: Cube, tile: int | None = None, *, part: tuple[int, int] = (0, 1)
     ) -> Iterator[Tile]:
         """As `tiles`, with the numbers that a tile was labelled by, so that no one reads twice."""
-        cube = self.adapt(cube)
+        side = _up(tile or self.tile_side(cube), block_size(self.recipe.mean_shift.window))
+        return walk(self.adapt(cube), self._label, side, self._halo, part)
+
+    def tile_side(self, cube: Cube) -> int:
+        """The side of the tiles that a scene is cut into unless told otherwise, pixels."""
+        return best_side(*cube.shape[:2], self._halo)
+
+    @property
+    def _halo(self) -> int:
         window = self.recipe.mean_shift.window
-        block = block_size(window)
-        halo = _up(RADIUS + window // 2, block)
-        side = _up(tile or best_side(*cube.shape[:2], halo), block)
-        return walk(cube, self._label, side, halo, part)
+        return _up(RADIUS + window // 2, block_size(window))
 
     def with_view(self, path: str) -> "Segmenter":
         """The model seen through a view of `dgc merge`, see `dgc_jax.apply.view`.

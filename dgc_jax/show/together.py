@@ -34,7 +34,6 @@ from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.errors import InputError
 from dgc_jax.show import results, tables
 
-_TILE = 256  # pixels, side of a tile and of a chunk
 _SUFFIX = ".labels"
 
 
@@ -123,7 +122,8 @@ def _label(segmenter: Segmenter, cube: Cube, folder: str, part: tuple[int, int])
     Nobody waits for the store: whoever comes first makes it.
     """
     path = os.path.join(os.path.abspath(folder), f".{cube.name}{_SUFFIX}")
-    chunk = [max(1, min(size, _TILE)) for size in cube.shape[:2]]
+    side = segmenter.tile_side(cube)  # of a tile and of a chunk
+    chunk = [max(1, min(size, side)) for size in cube.shape[:2]]
     grid = {"name": "regular", "configuration": {"chunk_shape": chunk}}
     try:
         store = ts.open(
@@ -138,7 +138,7 @@ def _label(segmenter: Segmenter, cube: Cube, folder: str, part: tuple[int, int])
             shape=cube.shape[:2],
             fill_value=0,
         ).result()
-        for row, column, labels in segmenter.tiles(cube, _TILE, part=part):
+        for row, column, labels in segmenter.tiles(cube, side, part=part):
             height, width = labels.shape
             store[row : row + height, column : column + width].write(labels).result()
     except InputError:

@@ -1,0 +1,56 @@
+"""The benchmarks of speed run, on tiny inputs, and give a table."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+
+def small(script: str, folder: pathlib.Path) -> dict[str, Any]:
+    """The table of a benchmark, run in a process of its own with a cache of its own."""
+    result = folder / "result.json"
+    command = [sys.executable, ROOT / "benchmarks" / f"{script}.py", "--small", "--json", result]
+    cache = {"DGC_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, env=os.environ | cache, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(result.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_whole_scenes_are_timed_and_their_memory_is_measured(tmp_path: pathlib.Path) -> None:
+    table = small("segment", tmp_path)
+    timed = [row for row in table["rows"] if "s" in row]
+    assert [row["what"] for row in timed] == 2 * [
+        "read the files once",
+        "MiniBatchKMeans(4).predict",
+        "segment",
+    ]
+    for row in timed:
+        assert row["s"] > 0
+        assert (row["x reading"] == 1) == (row["what"] == "read the files once")
+    weighed = [row for row in table["rows"] if "RSS, MiB" in row]
+    assert [row["what"] for row in weighed] == 2 * ["memory, 200 rows", "memory, 1600 rows"]
+    assert all(0 < row["RSS, anonymous, MiB"] <= row["RSS, MiB"] for row in weighed)
+    assert [path.name for path in (tmp_path / "cache").glob("tall*")] == []
+
+
+@pytest.mark.slow
+def test_readers_are_timed_against_memmap(tmp_path: pathlib.Path) -> None:
+    table = small("reader", tmp_path)
+    assert [row["reader"] for row in table["rows"]] == [
+        "numpy.memmap",
+        *3 * ["raw ENVI BIL"],
+        *3 * ["prepared zarr3"],
+    ]
+    first, *others = table["rows"]
+    assert first["warm, x memmap"] == 1
+    for row in others:
+        expected = row["warm, ms a crop"] / first["warm, ms a crop"]
+        assert row["warm, x memmap"] == pytest.approx(expected, abs=0.01)
