@@ -13,30 +13,36 @@ import os
 import pathlib
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import ml_collections  # noqa: E402
 import numpy as np  # noqa: E402
 
-from configs import default  # noqa: E402
-from dgc_jax.apply.segmenter import Segmenter  # noqa: E402
 from dgc_jax.data import leaves  # noqa: E402
 from dgc_jax.data.cube import open_cube  # noqa: E402
 from dgc_jax.data.prepare import prepare  # noqa: E402
 from dgc_jax.show.files import replacing  # noqa: E402
-from dgc_jax.show.palette import colours  # noqa: E402
-from dgc_jax.train import loop, options  # noqa: E402
-from dgc_jax.train.state import create_state  # noqa: E402
+
+if TYPE_CHECKING:
+    from dgc_jax.apply.segmenter import Segmenter
 
 _SMALL = {"scenes": 2, "size": 48, "bands": 31}
 
 
-def configuration(small: bool) -> ml_collections.ConfigDict:
-    """The default configuration for the simulated scenes, with four clusters."""
+def segmenter(small: bool) -> "Segmenter":
+    """A model of the default architecture for the bands of the scene."""
+    # Only here: processes that read and do not compute start without JAX.
+    import jax
+    import jax.numpy as jnp
+
+    from configs import default
+    from dgc_jax.apply.segmenter import Segmenter
+    from dgc_jax.show.palette import colours
+    from dgc_jax.train import loop, options
+    from dgc_jax.train.state import create_state
+
     config = default.get_config()
     config.clusters.final = 4
     if small:
@@ -44,12 +50,6 @@ def configuration(small: bool) -> ml_collections.ConfigDict:
         config.clusters.train = 6
         config.centroids.pixels = 500
         config.data.scenes = leaves.ensure(leaves.Leaves(**_SMALL), progress=False)
-    return config
-
-
-def segmenter(small: bool) -> Segmenter:
-    """A model of the default architecture for the bands of the scene."""
-    config = configuration(small)
     scenes = options.scenes(config)
     crops, valid = loop.sample_crops(config, scenes)
     cube = scenes[0].cube

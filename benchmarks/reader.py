@@ -5,7 +5,7 @@
 200 crops of 64 x 64 pixels with all bands of a 1000 x 1000 x 301 uint16 scene (see `big_scene`).
 `stored` is the numbers as they are, in a new array; `reflectance` is float32 and which pixels are
 valid, as training takes it; `8 ahead` requests eight crops before it waits for the first. Each in
-a process of its own, at the same places; medians of three rounds at different places.
+a process of its own, at the same places; medians of three rounds at other places.
 
 Warm is with the files in the system's cache. Cold is after asking the system to drop them
 (`posix_fadvise`); how much then came from the disk is what the system counts.
@@ -113,7 +113,7 @@ def measure(small: bool) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     rounds = [
         [tuple(map(int, corner)) for corner in rng.integers(0, np.array(size) - crop, (number, 2))]
-        for _ in range(4)
+        for _ in range(2 if small else 4)
     ]
     ways = (
         ("numpy.memmap", "stored", "memmap", header),

@@ -30,6 +30,7 @@ import numpy as np
 import rich.console
 import sklearn.cluster
 
+from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.data import leaves
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.show.files import replacing
@@ -76,9 +77,8 @@ def timed(function: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def times(header: str, store: str, small: bool, repeats: int) -> list[dict[str, Any]]:
+def times(header: str, store: str, segmenter: Segmenter, repeats: int) -> list[dict[str, Any]]:
     """Rows of the table: seconds of each way for each format."""
-    segmenter = big_scene.segmenter(small)
     rows: list[dict[str, Any]] = []
     for name, path, files in (
         ("raw ENVI BIL", header, big_scene.data_file(header)),
@@ -111,9 +111,9 @@ def times(header: str, store: str, small: bool, repeats: int) -> list[dict[str, 
     return rows
 
 
-def memory(path: str, small: bool) -> dict[str, float]:
+def memory(path: str, segmenter: Segmenter) -> dict[str, float]:
     """Largest resident memory while a scene is segmented above that before, MiB."""
-    segmenter, cube = big_scene.segmenter(small), open_cube(path)
+    cube = open_cube(path)
     next(iter(segmenter.tiles(cube)))  # compiles
     cube.forget()
     idle, peak = resident(), {"RSS": 0.0, "RSS, anonymous": 0.0}
@@ -142,7 +142,7 @@ def resident() -> dict[str, float]:
     }
 
 
-def memories(header: str, store: str, small: bool) -> list[dict[str, Any]]:
+def memories(header: str, store: str, segmenter: Segmenter) -> list[dict[str, Any]]:
     """Rows of the table: memory of each format for the scene and for a taller one."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=leaves.cache_folder(), prefix="tall-") as folder:
@@ -153,7 +153,7 @@ def memories(header: str, store: str, small: bool) -> list[dict[str, Any]]:
         for name, paths in tall.items():
             found = []
             for path in paths:
-                found.append(_alone(memory, path, small))
+                found.append(_alone(memory, path, segmenter))
                 rows.append(
                     {"input": name, "what": f"memory, {open_cube(path).shape[0]} rows"}
                     | {f"{key}, MiB": round(value, 1) for key, value in found[-1].items()}
@@ -177,7 +177,8 @@ def measure(small: bool) -> dict[str, Any]:
     repeats = 1 if small else 3
     room = shutil.disk_usage(leaves.cache_folder()).free
     needed = _TIMES * os.path.getsize(big_scene.data_file(header))
-    rows = times(header, store, small, repeats)
+    segmenter = big_scene.segmenter(small)
+    rows = times(header, store, segmenter, repeats)
     notes = [
         f"{' x '.join(map(str, open_cube(header).shape))} uint16, files in the system's cache",
         "memory above that of the process that waits; the scene is taller by repetition",
@@ -187,7 +188,7 @@ def measure(small: bool) -> dict[str, Any]:
     elif room < 2 * needed:
         notes.append(f"memory was not measured: {needed / 1e9:.1f} GB of disk are needed")
     else:
-        rows += memories(header, store, small)
+        rows += memories(header, store, segmenter)
     return {"title": "Segmenting a whole scene", "rows": rows, "notes": notes}
 
 
