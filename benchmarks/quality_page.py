@@ -19,7 +19,7 @@ _MEASURES = """
 - *stray*: 4-connected regions of one cluster with fewer than 10 pixels, a megapixel. *edges*:
   F-score of the map's boundaries against the true ones, 2 pixels tolerance.
 - Other cells: mean ± standard deviation over seeds, the worst seed in brackets. *seconds*: to train
-  from read crops, compiling included, or to fit.
+  from read crops, compiling included, or to fit, on a machine that others used, too.
 - Maps of K = 2, 4 and 16 are cut from one training a seed: the models differ in `clusters.final`
   alone, which training does not read. *unmerged* is the map of the trained clusters before merging,
   scored in the same way: it tells what the map knows apart from what the merge keeps.

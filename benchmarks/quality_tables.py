@@ -184,13 +184,13 @@ def ablations(results: dict[str, Any]) -> str:
     """A line for each ablation, the recipe with as many seeds above them."""
     about = results["about"]
     seeds = about["ablation_seeds"]
-    plain = {f"the recipe, {seeds} seeds": rows[:seeds] for rows in groups(results, "dgc").values()}
+    plain = {"the recipe": rows[:seeds] for rows in groups(results, "dgc").values()}
     done = groups(results, "ablations")
     lines = []
     for name, rows in {**plain, **{n: done[n] for n in about["ablations"] if n in done}}.items():
         fields = about["ablations"].get(name, {})
         sets = ", ".join(
-            f"`{field}={'3 x' if field == 'train.steps' else setting}`"
+            f"`{field}={f'{setting} x' if field == 'train.steps' else setting}`"
             for field, setting in fields.items()
         )
         pairs = between_seeds(rows, "4", "train")
@@ -206,12 +206,11 @@ def ablations(results: dict[str, Any]) -> str:
                 spread(values(rows, "4", "train", STRAY), 0, None),
                 spread(values(rows, "4", "other light", BT), 3, None),
                 spread(values(rows, "4", "other light", LESION), 3, None),
-                spread([row["training"]["seconds"] for row in rows], 0, None),
             ]
         )
     head = ["", "seeds", "K=2 background/tissue", "K=4 background/tissue", "K=4 lesion"]
     head += ["unmerged lesion", "K=4 between seeds", "K=4 stray", "other light b/t"]
-    text = table([*head, "other light lesion", "seconds"], lines)
+    text = table([*head, "other light lesion"], lines)
     for row in results["rows"].values():
         if "failed" in row:
             text += f"\n{row['method']}, seed {row['seed']}, failed: {row['failed']}\n"
