@@ -184,7 +184,7 @@ def ablations(results: dict[str, Any]) -> str:
     """A line for each ablation, the recipe with as many seeds above them."""
     about = results["about"]
     seeds = about["ablation_seeds"]
-    plain = {"the recipe": rows[:seeds] for rows in groups(results, "dgc").values()}
+    plain = {f"the recipe ({name})": rows[:seeds] for name, rows in groups(results, "dgc").items()}
     done = groups(results, "ablations")
     lines = []
     for name, rows in {**plain, **{n: done[n] for n in about["ablations"] if n in done}}.items():
