@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import statistics
 import tempfile
 import threading
 import time
@@ -31,6 +32,7 @@ import rich.console
 import sklearn.cluster
 
 from dgc_jax.apply.segmenter import Segmenter
+from dgc_jax.apply.tiles import trim_heap
 from dgc_jax.data import leaves
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.show.files import replacing
@@ -116,6 +118,7 @@ def memory(path: str, segmenter: Segmenter) -> dict[str, float]:
     cube = open_cube(path)
     next(iter(segmenter.tiles(cube)))  # compiles
     cube.forget()
+    trim_heap()  # what compiling left would hide what is used from now on
     idle, peak = resident(), {"RSS": 0.0, "RSS, anonymous": 0.0}
     done = threading.Event()
 
@@ -142,7 +145,7 @@ def resident() -> dict[str, float]:
     }
 
 
-def memories(header: str, store: str, segmenter: Segmenter) -> list[dict[str, Any]]:
+def memories(header: str, store: str, segmenter: Segmenter, repeats: int) -> list[dict[str, Any]]:
     """Rows of the table: memory of each format for the scene and for a taller one."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=leaves.cache_folder(), prefix="tall-") as folder:
@@ -153,7 +156,8 @@ def memories(header: str, store: str, segmenter: Segmenter) -> list[dict[str, An
         for name, paths in tall.items():
             found = []
             for path in paths:
-                found.append(_alone(memory, path, segmenter))
+                runs = [_alone(memory, path, segmenter) for _ in range(repeats)]
+                found.append({key: statistics.median(r[key] for r in runs) for key in runs[0]})
                 rows.append(
                     {"input": name, "what": f"memory, {open_cube(path).shape[0]} rows"}
                     | {f"{key}, MiB": round(value, 1) for key, value in found[-1].items()}
@@ -188,7 +192,7 @@ def measure(small: bool) -> dict[str, Any]:
     elif room < 2 * needed:
         notes.append(f"memory was not measured: {needed / 1e9:.1f} GB of disk are needed")
     else:
-        rows += memories(header, store, segmenter)
+        rows += memories(header, store, segmenter, repeats)
     return {"title": "Segmenting a whole scene", "rows": rows, "notes": notes}
 
 

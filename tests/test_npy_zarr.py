@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import shutil
 import socket
 import threading
 import time
@@ -87,6 +88,17 @@ def test_the_format_of_a_folder_or_url_is_recognised(tmp_path, driver, as_url):
     path = write(tmp_path / "scene.data", driver)
     place = f"file://{path}" if as_url else path
     np.testing.assert_array_equal(read_all(place), VALUES)
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3", "n5"])
+def test_scene_to_walk_through_is_the_same_scene(tmp_path, driver):
+    path = write(tmp_path / "scene.data", driver, VALUES.transpose(2, 1, 0))
+    walked = open_cube(path, axes="bcr", wavelengths=CENTRES).for_walking()
+    kept = walked.with_bands([(450, 750)])
+    np.testing.assert_array_equal(kept.read(1, 2, 4, 5)[0], VALUES[1:5, 2:7, 1:4])
+    shutil.rmtree(path)
+    with pytest.raises(InputError, match="could not be read"):
+        walked.for_walking()
 
 
 def test_attributes_as_prepare_writes_them_are_understood(tmp_path):

@@ -23,6 +23,7 @@ import numpy as np
 import tensorstore as ts
 
 from dgc_jax.data import companions
+from dgc_jax.data.formats import lazy
 from dgc_jax.data.formats.detect import read as read_any
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.errors import InputError
@@ -100,6 +101,17 @@ class Cube:
     def request(self, row: int, column: int, height: int, width: int) -> "Pending":
         """Starts reading a window without waiting for it; arguments as for `read`."""
         return Pending(self, (row, column, height, width))
+
+    def for_walking(self) -> "Cube":
+        """The same scene for reading it through once: less of it is kept in memory.
+
+        Raises:
+            InputError: the file has become unreadable.
+        """
+        try:
+            return dataclasses.replace(self, store=lazy.for_walking(self.store))
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
 
     def read_stored(self, row: int, column: int, height: int, width: int) -> np.ndarray:
         """Stored numbers `[height, width, kept band]` of a window inside the image.

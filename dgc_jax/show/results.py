@@ -164,6 +164,7 @@ def scene_spectra(cube: Cube, labels: np.ndarray, clusters: int) -> Spectra:
         labels: `[row, column]` uint8, 0 = no data.
         clusters: number of clusters K.
     """
+    cube = cube.for_walking()
     rows, columns, bands = cube.shape
     spectra = empty(clusters, bands)
     windows = [(row, min(_LINES, rows - row)) for row in range(0, rows, _LINES)]

@@ -22,6 +22,12 @@ CONTEXT = ts.Context(
     {"cache_pool": {"total_bytes_limit": 256 * 2**20}}
     | {remote: {"max_retries": 4} for remote in _REMOTE}
 )
+# For reading a scene through once: only neighbouring windows share chunks. With the large cache
+# the memory of a process that walks a tall scene creeps up, as chunks come and go in its heap.
+_WALKING = ts.Context(
+    {"cache_pool": {"total_bytes_limit": 32 * 2**20}}
+    | {remote: {"max_retries": 4} for remote in _REMOTE}
+)
 # For opening: a wrong address is told sooner.
 OPENING = ts.Context({remote: {"max_retries": 2, "initial_delay": "100ms"} for remote in _REMOTE})
 
@@ -50,6 +56,13 @@ def array_store(array: np.ndarray) -> ts.TensorStore:
         chunk=(16, 16, array.shape[2]),
         context=None,  # the operating system caches the file already
     )
+
+
+def for_walking(store: ts.TensorStore) -> ts.TensorStore:
+    """The same store with a small cache, if it is one that TensorStore reads from files itself."""
+    if store.kvstore is None:
+        return store
+    return ts.open(store.spec(), context=_WALKING, read=True).result()
 
 
 def forgetter(array: np.ndarray) -> Callable[[], None]:
