@@ -8,7 +8,8 @@ consistency compares the same physical pixels, balance has the right sign, borde
 Command:  python launch.py --config=configs/paper.py
 Test run: python launch.py --config=configs/paper.py:tiny
 
-Expected: worse, and different from seed to seed; see docs/quality.md, "Ablations".
+Expected: worse; its parts are lines of "Ablations" in docs/quality.md, and `python
+benchmarks/quality.py --only ablations` measures the whole, which has not been done yet.
 """
 
 import ml_collections
