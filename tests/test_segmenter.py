@@ -85,6 +85,31 @@ def test_tiles_give_the_labels_of_the_whole_image(
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
+def test_doubt_of_tiles_is_that_of_the_whole_image(segmenter: Segmenter, scene: Cube) -> None:
+    reflectance, valid = scene.read(0, 0, 150, 133)
+    shares = np.asarray(segmenter.probabilities(reflectance[None], valid[None]))[0]
+    two = np.sort(shares, axis=-1)[..., -2:]
+    constants = segmenter.normalisation
+    spectra = normalisation.to_bins(jnp.where(valid[None, ..., None], reflectance, 0), constants)
+    scaled = normalisation.normalise(spectra, constants)
+    _, z = embed(segmenter.recipe, segmenter.params, scaled, jnp.asarray(valid)[None])
+    cosines = np.asarray(z, np.float64)[0] @ np.asarray(segmenter.bank, np.float64).T
+    seen = 0
+    plain = segmenter.walk(scene, 64)
+    for tile, without in zip(segmenter.walk(scene, 64, doubt=True), plain, strict=True):
+        height, width = tile.labels.shape
+        at = np.s_[tile.row : tile.row + height, tile.column : tile.column + width]
+        assert tile.doubt is not None
+        assert without.doubt is None
+        np.testing.assert_array_equal(tile.labels, without.labels)
+        np.testing.assert_allclose(tile.doubt.probabilities, shares[at], atol=1e-5)
+        np.testing.assert_allclose(tile.doubt.margin(), (two[..., 1] - two[..., 0])[at], atol=2e-5)
+        expected = np.where(valid, cosines.max(axis=-1), 0)[at]
+        np.testing.assert_allclose(tile.doubt.similarity, expected, atol=1e-5)
+        seen += tile.labels.size
+    assert seen == valid.size
+
+
 def test_parts_share_the_tiles_out_and_cover_the_scene_once(
     segmenter: Segmenter, scene: Cube, whole: np.ndarray, count: int
 ) -> None:

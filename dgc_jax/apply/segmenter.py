@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from dgc_jax.apply.tiles import Tile, best_side, walk
+from dgc_jax.apply.tiles import Doubt, Labelled, Tile, best_side, walk
 from dgc_jax.data.cube import Cube, Stored
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, normalisation
@@ -155,11 +155,24 @@ class Segmenter:
             yield done.row, done.column, done.labels
 
     def walk(
-        self, cube: Cube, tile: int | None = None, *, part: tuple[int, int] = (0, 1)
+        self,
+        cube: Cube,
+        tile: int | None = None,
+        *,
+        part: tuple[int, int] = (0, 1),
+        doubt: bool = False,
     ) -> Iterator[Tile]:
-        """As `tiles`, with the numbers that a tile was labelled by, so that no one reads twice."""
+        """As `tiles`, with the numbers that a tile was labelled by, so that no one reads twice.
+
+        Args:
+            cube: as for `tiles`.
+            tile: as for `tiles`.
+            part: as for `tiles`.
+            doubt: also tell how sure each label is; the labels stay the same.
+        """
         side = _up(tile or self.tile_side(cube), block_size(self.recipe.mean_shift.window))
-        return walk(self.adapt(cube), self._label, side, self._halo, part)
+        label = functools.partial(self._label, doubt=doubt)
+        return walk(self.adapt(cube), label, side, self._halo, part)
 
     def tile_side(self, cube: Cube) -> int:
         """The side of the tiles that a scene is cut into unless told otherwise, pixels."""
@@ -201,10 +214,15 @@ class Segmenter:
             )
         return cube
 
-    def _label(self, stored: Stored) -> jax.Array:
-        """Labels `[row, column]` of a window of the model's bands, without waiting for them."""
+    def _label(self, stored: Stored, blank: bool, *, doubt: bool) -> Labelled:
+        """Labels a window of the model's bands, without waiting for them."""
+        clusters = self.clusters if doubt else None
+        if blank:
+            shape = stored.usable.shape
+            none = Doubt(np.zeros((*shape, self.clusters), np.float32), np.zeros(shape, np.float32))
+            return np.zeros(shape, np.uint8), none if doubt else None
         model = self.recipe, self.params, self.bank, self.normalisation, self.lookup
-        return _window_labels(*model, *stored[:-1], checked=stored.checked)
+        return _window_labels(*model, *stored[:-1], checked=stored.checked, clusters=clusters)
 
     def _checked(self, batch: jax.typing.ArrayLike, valid: Any) -> tuple[jax.Array, jax.Array]:
         crops = jnp.asarray(batch, jnp.float32)
@@ -287,7 +305,7 @@ def _labels(
     return jnp.where(valid, lookup[centroids.nearest(z, bank)], 0)
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames="checked")
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("checked", "clusters"))
 def _window_labels(
     recipe: Recipe,
     params: Parameters,
@@ -300,7 +318,8 @@ def _window_labels(
     ignored: jax.Array | None,
     *,
     checked: bool,
-) -> jax.Array:
+    clusters: int | None,
+) -> tuple[jax.Array, Doubt | None]:
     """Labels of a `dgc_jax.data.cube.Stored`, whose rule of validity this is."""
     reflectance = numbers.astype(jnp.float32) / divisor
     valid = usable
@@ -308,8 +327,12 @@ def _window_labels(
         valid &= jnp.any(numbers != 0, axis=-1) & jnp.all(jnp.isfinite(reflectance), axis=-1)
     if ignored is not None:
         valid &= jnp.all(numbers != ignored, axis=-1)
-    batch = reflectance[None], valid[None]
-    return _labels(recipe, params, bank, constants, lookup, *batch)[0]
+    z = _embed(recipe, params, constants, reflectance[None], valid[None])[0]
+    labels = jnp.where(valid, lookup[centroids.nearest(z, bank)], 0)
+    if clusters is None:
+        return labels, None
+    shares = _shares(recipe, bank, lookup, z, valid, clusters)
+    return labels, Doubt(shares, jnp.where(valid, jnp.max(z @ bank.T, axis=-1), 0))
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="clusters")
@@ -325,6 +348,18 @@ def _probabilities(
     clusters: int,
 ) -> jax.Array:
     z = _embed(recipe, params, constants, crops, valid)
+    return _shares(recipe, bank, lookup, z, valid, clusters)
+
+
+def _shares(
+    recipe: Recipe,
+    bank: jax.Array,
+    lookup: jax.Array,
+    z: jax.Array,
+    valid: jax.Array,
+    clusters: int,
+) -> jax.Array:
+    """Probabilities `[..., clusters]` of the final clusters, 0 where invalid."""
     q = jnp.exp(centroids.assign(z, bank, recipe.temperature))
     member = jax.nn.one_hot(lookup - 1, clusters)  # [K', K]
     return jnp.where(valid[..., None], q @ member, 0)

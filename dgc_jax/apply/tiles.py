@@ -43,6 +43,7 @@ class Tile(NamedTuple):
         labels: `[height, width]` uint8, 1..K, and 0 where there is no data.
         numbers: `[height, width, band]` what it was read from; anything where the label is 0.
         divisor: what to divide the numbers by to get reflectance.
+        doubt: how sure the labels are, if that was asked for.
     """
 
     row: int
@@ -50,6 +51,32 @@ class Tile(NamedTuple):
     labels: np.ndarray
     numbers: np.ndarray
     divisor: float
+    doubt: "Doubt | None"
+
+
+class Doubt(NamedTuple):
+    """How sure the labels of a window are; everything is 0 where there is no data.
+
+    Attributes:
+        probabilities: `[height, width, K]` float32 of the final clusters.
+        similarity: `[height, width]` float32 cosine to the nearest trained centroid: low for a
+            pixel that is unlike any cluster, whichever is the nearest.
+    """
+
+    probabilities: np.ndarray | jax.Array
+    similarity: np.ndarray | jax.Array
+
+    def margin(self) -> np.ndarray:
+        """The greatest less the second probability, `[height, width]` float32, 0..1."""
+        probabilities = np.asarray(self.probabilities)
+        if probabilities.shape[-1] == 1:  # with one cluster nothing competes
+            return probabilities[..., 0]
+        two = np.partition(probabilities, -2, axis=-1)
+        return two[..., -1] - two[..., -2]
+
+
+Labelled = tuple[np.ndarray | jax.Array, Doubt | None]
+"""Labels `[row, column]` of a window, and perhaps how sure they are."""
 
 
 def best_side(rows: int, columns: int, halo: int) -> int:
@@ -66,7 +93,7 @@ def best_side(rows: int, columns: int, halo: int) -> int:
 
 def walk(
     cube: Cube,
-    label: Callable[[Stored], jax.Array],
+    label: Callable[[Stored, bool], Labelled],
     side: int,
     halo: int,
     part: tuple[int, int] = (0, 1),
@@ -75,7 +102,8 @@ def walk(
 
     Args:
         cube: the scene.
-        label: gives the labels `[row, column]` of a window, without waiting for them.
+        label: gives the labels of a window without waiting for them; its second argument says that
+            no pixel is valid.
         side: of a tile, pixels.
         halo: pixels around it.
         part: (index, count): every count-th tile, from the index-th (0 is the first) on.
@@ -86,16 +114,18 @@ def walk(
     index, count = part
     corners = list(itertools.product(range(0, rows, side), range(0, columns, side)))[index::count]
     reading: collections.deque[Pending] = collections.deque()
-    computing: collections.deque[tuple[int, int, Stored, jax.Array | np.ndarray]]
-    computing = collections.deque()
+    computing: collections.deque[tuple[int, int, Stored, Labelled]] = collections.deque()
     done = 0
 
     def finish() -> Tile:
-        row, column, stored, labels = computing.popleft()
+        row, column, stored, (labels, doubt) = computing.popleft()
         inner = np.s_[
             halo : halo + min(side, rows - row), halo : halo + min(side, columns - column)
         ]
-        return Tile(row, column, np.asarray(labels)[inner], stored.numbers[inner], stored.divisor)
+        if doubt is not None:
+            doubt = Doubt(*(np.asarray(each)[inner] for each in doubt))
+        labels, numbers = np.asarray(labels)[inner], stored.numbers[inner]
+        return Tile(row, column, labels, numbers, stored.divisor, doubt)
 
     for number in range(len(corners) + _READING):
         if number < len(corners):
@@ -104,9 +134,7 @@ def walk(
         if number >= _READING:
             row, column = corners[number - _READING]
             stored = reading.popleft().stored()
-            blank = _is_blank(stored)
-            labels = np.zeros((whole, whole), np.uint8) if blank else label(stored)
-            computing.append((row, column, stored, labels))
+            computing.append((row, column, stored, label(stored, _is_blank(stored))))
             if row > done:
                 cube.forget()
                 trim_heap()
