@@ -314,6 +314,41 @@ def merge(
     console.print(f"View: {path}", soft_wrap=True)
 
 
+@main.command("report")
+@click.argument("workdir")
+@click.argument("scenes", nargs=-1)
+@click.option("--out", help="HTML file to write.  [default: WORKDIR/report.html]")
+@click.option("--labels", help="Label maps; {stem} is the scene's name.")
+@_view_option
+@_reading_options
+def write_report(
+    workdir: str,
+    scenes: tuple[str, ...],
+    out: str | None,
+    labels: str | None,
+    view_path: str | None,
+    **reading: str | None,
+) -> None:
+    """Write the report of the finished run WORKDIR, on its own scenes or on SCENES.
+
+    One file that opens in a browser without a network: maps, spectra, areas, scores, and a slider
+    that merges clusters.
+    """
+    from dgc_jax import commands  # only here: JAX takes a second to import
+
+    console = rich.console.Console()
+    path = commands.report(
+        workdir,
+        scenes or None,
+        out=out,
+        labels=labels,
+        view_path=view_path,
+        reading=reading,
+        console=console,
+    )
+    console.print(f"Report: {path}", soft_wrap=True)
+
+
 def _ranges(text: str) -> list[int]:
     """`"1,4-7"` as numbers."""
     found: list[int] = []

@@ -5,6 +5,7 @@ A finished workdir holds, besides what training leaves there:
     maps/<scene>.png, <scene>_overlay.png, <scene>.hdr + .img     label maps
     spectra.csv, spectra.png, areas.csv                           what the clusters are
     summary.json                                                  how it went, and the scores
+    report.html                                                   all of it, to look at and walk in
 
 Many processes (`dgc_jax.processes`) train and segment together, and the first sums up.
 """
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 import rich.console
@@ -29,9 +31,12 @@ from dgc_jax.model import centroids
 from dgc_jax.show import results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
+from dgc_jax.show.portrait import Portrait
+from dgc_jax.show.report import write_report
 from dgc_jax.show.tables import print_scores
 from dgc_jax.train import loop, options
 from dgc_jax.train.checkpoint import Model, save_model
+from dgc_jax.train.log import history
 
 
 def run(
@@ -71,6 +76,7 @@ def run(
             together.clean(maps)  # what a job that was killed has left
     segmenter = load(workdir)
     summaries: list[results.Summary] = []
+    portraits: list[Portrait] = []
     counts = None
     many = processes.part()[1] > 1
     if many:
@@ -85,10 +91,15 @@ def run(
             processes.wait()
             return _read(summary_path)
     for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=many):
+        portraits.append(Portrait(segmenter, scene, len(trained.scenes)))
         if many:
             labels = results.read_map(maps, scene.cube.name, ("envi",), scene.cube.shape[:2])
+            for tile in segmenter.walk(scene.cube, doubt=True):
+                portraits[-1].add(tile)
         else:
-            labels, gathered = results.segment_scene(segmenter, scene.cube, maps)
+            labels, gathered = results.segment_scene(
+                segmenter, scene.cube, maps, see=portraits[-1].add
+            )
             summaries.append(gathered)
         counts = add_scene(counts, scene, labels, segmenter)
     results.write_summaries(workdir, segmenter, summaries)
@@ -97,6 +108,7 @@ def run(
     summary = {
         "steps": int(trained.state.step),
         "seconds": round(trained.seconds, 3),
+        "device": _devices(),
         "seed": config.seed,
         "clusters": segmenter.clusters,
         "active_clusters": int(np.count_nonzero(pixels)),
@@ -107,6 +119,15 @@ def run(
         if counts is None
         else scored(counts, segmenter.classes, segmenter.background),
     }
+    write_report(
+        os.path.join(workdir, "report.html"),
+        segmenter,
+        portraits,
+        results.together(segmenter, summaries),
+        title=os.path.basename(os.path.abspath(workdir)),
+        summary=summary,
+        history=history(workdir),
+    )
     with replacing(summary_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(summary, file, indent=1)
     processes.wait()
@@ -216,8 +237,14 @@ def _read(path: str) -> dict[str, Any]:
         return json.load(file)
 
 
+def _devices() -> str:
+    """What it was trained on, such as "1 x cpu"."""
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+
+
 def _point_at_results(workdir: str, console: rich.console.Console) -> None:
     maps = os.path.join(workdir, "maps")
+    console.print(f"Report: {os.path.join(workdir, 'report.html')}", soft_wrap=True)
     console.print(f"Maps: {maps}/<scene>_overlay.png", soft_wrap=True)
     console.print(f"Spectra: {os.path.join(workdir, 'spectra.png')}", soft_wrap=True)
     console.print(f"Apply it: dgc segment {workdir} SCENES --out DIR", soft_wrap=True)

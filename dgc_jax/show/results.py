@@ -1,5 +1,6 @@
 """A scene segmented and written out in one pass; tables and pictures that sum up several scenes."""
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.sieve import sieve
 from dgc_jax.apply.spectra import Spectra, combine, empty, measure
+from dgc_jax.apply.tiles import Tile
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.labels import read_labels
 from dgc_jax.show import geotiff, maps, tables
@@ -40,6 +42,7 @@ def segment_scene(
     formats: Sequence[str] = ("envi", "png"),
     *,
     smallest: int = 0,
+    see: Callable[[Tile], None] | None = None,
 ) -> tuple[np.ndarray, Summary]:
     """Segments a scene and writes `<folder>/<scene>...` in the formats asked for.
 
@@ -49,8 +52,9 @@ def segment_scene(
         segmenter: the model.
         cube: the scene.
         folder: where to write; made if missing.
-        formats: some of `FORMATS`.
+        formats: some of `FORMATS`, or none of them.
         smallest: regions of fewer pixels give way, see `dgc_jax.apply.sieve`; 0: none.
+        see: is shown every tile as it was labelled, with its doubt.
 
     Returns:
         `[row, column]` uint8 labels, 0 = no data, 1..K; and the spectra and areas of them.
@@ -62,7 +66,9 @@ def segment_scene(
     labels = np.zeros(cube.shape[:2], np.uint8)
     spectra = empty(segmenter.clusters, segmenter.bands)
     look = maps.Quicklook(cube.shape, cube.wavelengths)
-    for tile in segmenter.walk(cube):
+    for tile in segmenter.walk(cube, doubt=see is not None):
+        if see is not None:
+            see(tile)
         height, width = tile.labels.shape
         labels[tile.row : tile.row + height, tile.column : tile.column + width] = tile.labels
         if "png" in formats:
@@ -180,11 +186,16 @@ def scene_spectra(cube: Cube, labels: np.ndarray, clusters: int) -> Spectra:
     return spectra
 
 
+def together(segmenter: Segmenter, scenes: Sequence[Summary]) -> Spectra:
+    """Statistics of the clusters over all scenes."""
+    return functools.reduce(
+        combine, (scene.spectra for scene in scenes), empty(segmenter.clusters, segmenter.bands)
+    )
+
+
 def write_summaries(folder: str, segmenter: Segmenter, scenes: Sequence[Summary]) -> None:
     """Writes `spectra.csv`, `spectra.png` and `areas.csv` of all scenes together."""
-    spectra = empty(segmenter.clusters, segmenter.bands)
-    for scene in scenes:
-        spectra = combine(spectra, scene.spectra)
+    spectra = together(segmenter, scenes)
     here = lambda name: os.path.join(folder, name)  # noqa: E731
     wavelengths, names = segmenter.wavelengths, segmenter.names
     tables.write_spectra_csv(here("spectra.csv"), wavelengths, spectra, names)

@@ -22,9 +22,9 @@ from dgc_jax.show.files import replacing
 from dgc_jax.show.maps import pixels_per_label
 from dgc_jax.show.overlay import percent, shorten
 
-# What the paper reports for K = 2 and 4 on its leaf scenes (background IoU, tissue IoU). Its mean
-# for K = 2 is printed as 0.935; that of the two numbers is 0.925.
-_PAPER = {"K = 2": (0.972, 0.878), "K = 4": (0.944, 0.780)}
+PAPER = {"K = 2": (0.972, 0.878), "K = 4": (0.944, 0.780)}
+"""What the paper reports on its leaf scenes: background IoU, tissue IoU. Its mean for K = 2 is
+printed as 0.935; that of the two numbers is 0.925."""
 
 
 class Area(NamedTuple):
@@ -203,12 +203,12 @@ def print_scores(scores: Mapping[str, Any], console: rich.console.Console) -> No
     if "tissue_iou" in scores:
         two = rich.table.Table(title="Background and tissue (majority map)", title_justify="left")
         two.add_column("IoU")
-        for heading in ("here", *(f"paper, {k}" for k in _PAPER)):
+        for heading in ("here", *(f"paper, {k}" for k in PAPER)):
             two.add_column(heading, justify="right")
         for index, key in enumerate(("background_iou", "tissue_iou")):
-            paper = (_number(values[index]) for values in _PAPER.values())
+            paper = (_number(values[index]) for values in PAPER.values())
             two.add_row(key.removesuffix("_iou"), _number(scores[key]), *paper)
-        means = (_number(sum(values) / 2) for values in _PAPER.values())
+        means = (_number(sum(values) / 2) for values in PAPER.values())
         two.add_row("mean", _number(scores["background_tissue_mean_iou"]), *means)
         two.caption = "The paper's data are other leaves; it prints 0.935 for its mean at K = 2."
         console.print(two)

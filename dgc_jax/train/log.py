@@ -112,3 +112,12 @@ def _parsed(line: str) -> dict[str, float] | None:
         return json.loads(line)
     except ValueError:
         return None
+
+
+def history(workdir: str) -> list[dict[str, float]]:
+    """The lines of a run's `metrics.jsonl`; none if there is no such file."""
+    try:
+        with open(os.path.join(workdir, "metrics.jsonl"), encoding="utf-8") as file:
+            return [entry for entry in map(_parsed, file) if entry]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,93 @@
+// Scenes as canvases. Pictures come as data URLs whose grey values are label ids, margins, classes.
+
+/** The pixels of a data URL: red only, or all four channels. */
+async function pixelsOf(url, all = false) {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  const canvas = html("canvas", { width: image.naturalWidth, height: image.naturalHeight });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  if (all) return data;
+  const red = new Uint8Array(canvas.width * canvas.height);
+  for (let i = 0; i < red.length; i++) red[i] = data[4 * i];
+  return red;
+}
+
+function unpacked(text, Type) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Type(bytes.buffer);
+}
+
+/** A scene with its pictures and samples decoded. */
+async function decoded(scene) {
+  const [labels, margin, quicklook, truth] = await Promise.all([
+    pixelsOf(scene.labels), pixelsOf(scene.margin), pixelsOf(scene.quicklook, true),
+    scene.truth ? pixelsOf(scene.truth) : null,
+  ]);
+  const samples = {
+    ...scene.samples,
+    levels: unpacked(scene.samples.spectra, Uint16Array),
+    shares: unpacked(scene.samples.probabilities, Uint8Array),
+  };
+  return { ...scene, labels, margin, quicklook, truth, samples, width: scene.shown[1].length, height: scene.shown[0].length };
+}
+
+/**
+ * Paints a map. look: {mode, opacity 0..1, table, colours (by id), alone (id or 0), classOf (by id,
+ * from 0, or null), classColours}. Picture pixels shine through but where mode is margin.
+ */
+function paint(canvas, scene, look) {
+  canvas.width = scene.width;
+  canvas.height = scene.height;
+  const context = canvas.getContext("2d");
+  const picture = context.createImageData(scene.width, scene.height);
+  const out = picture.data, { labels, quicklook, truth, margin } = scene;
+  const colours = look.colours.map((colour) => colour && rgb(colour));
+  const classes = look.classColours.map(rgb);
+  const greyness = Math.min(1, 3 * look.opacity); // colours of map and picture would mix to others
+  const wrong = [213, 0, 60], right = [190, 190, 190];
+  for (let i = 0; i < labels.length; i++) {
+    const id = look.table[labels[i]];
+    let colour = id ? colours[id] : null, opacity = look.opacity;
+    if (look.mode === "margin") {
+      colour = id ? [margin[i], margin[i], margin[i]] : null;
+      opacity = 1;
+    } else if (look.mode === "truth") {
+      colour = truth && truth[i] ? classes[(truth[i] - 1) % classes.length] : null;
+    } else if (look.mode === "errors") {
+      colour = id && truth && truth[i] ? (look.classOf[id] === truth[i] - 1 ? right : wrong) : null;
+    }
+    if (look.alone && id !== look.alone && look.mode === "clusters") opacity *= 0.12;
+    if (!colour) opacity = 0;
+    const grey = (quicklook[4 * i] + quicklook[4 * i + 1] + quicklook[4 * i + 2]) / 3;
+    for (let channel = 0; channel < 3; channel++) {
+      const seen = quicklook[4 * i + channel];
+      const under = seen + greyness * (grey - seen);
+      out[4 * i + channel] = colour ? under + opacity * (colour[channel] - under) : seen;
+    }
+    out[4 * i + 3] = 255;
+  }
+  context.putImageData(picture, 0, 0);
+}
+
+/** The stored sample nearest to a pixel: {row, column, distance, spectrum, shares}, or null. */
+function nearestSample(scene, row, column, bands, clusters) {
+  const { samples } = scene;
+  let best = -1, least = Infinity;
+  for (let i = 0; i < samples.row.length; i++) {
+    const away = (samples.row[i] - row) ** 2 + (samples.column[i] - column) ** 2;
+    if (away < least) [best, least] = [i, away];
+  }
+  if (best < 0) return null;
+  const step = (samples.high - samples.low) / 65535;
+  const levels = samples.levels.subarray(best * bands, (best + 1) * bands);
+  return {
+    row: samples.row[best],
+    column: samples.column[best],
+    distance: Math.sqrt(least),
+    spectrum: Array.from(levels, (level) => samples.low + level * step),
+    shares: Array.from(samples.shares.subarray(best * clusters, (best + 1) * clusters), (share) => share / 255),
+  };
+}

@@ -1,0 +1,380 @@
+// The page: what is shown follows from `state`; every change goes through `update`.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const $ = (id) => document.getElementById(id);
+const clusters = data.clusters.length;
+const names = data.clusters.map((cluster) => cluster.name);
+const colours = data.clusters.map((cluster) => cluster.colour);
+const spectra = {
+  bands: data.bands,
+  count: data.spectra.count,
+  mean: unpacked(data.spectra.mean, Float32Array),
+  deviation: unpacked(data.spectra.deviation, Float32Array),
+};
+const axis = data.wavelengths ?? Array.from({ length: data.bands }, (_, b) => b);
+const axisTitle = data.wavelengths ? "wavelength (nm)" : "band";
+const labelled = data.scenes.some((scene) => scene.confusion);
+const confusion = labelled ? totalConfusion() : null;
+const classes = confusion ? confusion.map((_, c) => data.classes[c] ?? `class ${c + 1}`) : [];
+const state = { groups: groupsOf(data.levels[clusters], names, colours), alone: 0, inspected: null, scenes: [] };
+globalThis.report = { data, state }; // for a look from the browser's console
+
+function totalConfusion() {
+  const all = data.scenes.map((scene) => scene.confusion).filter(Boolean);
+  const rows = Math.max(...all.map((counts) => counts.length));
+  return Array.from({ length: rows }, (_, c) =>
+    Array.from({ length: clusters }, (_, k) => sum(all.map((counts) => counts[c]?.[k] ?? 0))));
+}
+
+function cutAt(level) {
+  state.groups = groupsOf(data.levels[level], names, colours);
+  update();
+}
+
+/** Draws everything that follows from the groups. */
+function update() {
+  $("level").value = state.groups.length;
+  $("level-shown").textContent = state.groups.length;
+  state.alone = state.groups.some((group) => group.id === state.alone) ? state.alone : 0;
+  drawLegend();
+  drawResults();
+}
+
+/** As `update`, but for the legend, in which somebody may be typing. */
+function drawResults() {
+  drawMaps();
+  drawSpectra();
+  $("areas").replaceChildren(stackedBars(
+    data.scenes.map((scene) => ({ name: scene.name, values: groupPixels(scene.pixels, state.groups) })), state.groups));
+  drawScores();
+  const table = lookupOf(state.groups, clusters);
+  const colourOf = (k) => state.groups.find((group) => group.id === table[k]).colour;
+  if (data.tree) $("tree").replaceChildren(dendrogram(data.tree, colourOf, state.groups.length));
+  drawPixel();
+}
+
+function look() {
+  const byId = Array(clusters + 1).fill(null);
+  for (const group of state.groups) byId[group.id] = group.colour;
+  let classOf = null;
+  if (confusion) {
+    classOf = {};
+    scoresOf(confusion, state.groups, null).table.forEach((c, g) => { classOf[state.groups[g].id] = c; });
+  }
+  return {
+    mode: $("mode").value, opacity: $("opacity").value / 100, table: lookupOf(state.groups, clusters),
+    colours: byId, alone: state.alone, classOf, classColours: data.class_colours,
+  };
+}
+
+const notes = {
+  clusters: "",
+  margin: "Bright: the most probable cluster is far ahead of the second (margin of probabilities, between all clusters of the model). Dark: unsure, as along edges.",
+  truth: "",
+  errors: "Red: the cluster's class differs from the label. Grey: they agree. Unlabelled pixels show the picture.",
+};
+
+function drawMaps() {
+  const now = look(), beside = $("beside").checked;
+  for (const scene of state.scenes) {
+    paint(scene.map, scene, beside ? { ...now, opacity: 1 } : now);
+    scene.plain.hidden = !beside;
+    scene.card.classList.toggle("beside", beside);
+  }
+  $("opacity").disabled = beside || now.mode === "margin";
+  const note = $("mode-note");
+  note.textContent = notes[now.mode];
+  if (now.mode === "truth") {
+    classes.forEach((name, c) => note.append(
+      swatch(data.class_colours[c % data.class_colours.length]), `${c + 1} ${name} `));
+  }
+}
+
+/** A group in words: its id, and its name if it has one of its own. */
+const called = ({ id, name }) => (name === `cluster ${id}` ? name : `${id} ${name}`);
+
+function swatch(colour) {
+  const box = html("span", { className: "swatch" });
+  box.style.background = colour;
+  return box;
+}
+
+function drawSpectra() {
+  const curves = state.groups.map((group) => {
+    const { count, mean, deviation } = mergedSpectra(spectra, group.of);
+    return { x: axis, y: Array.from(mean), spread: Array.from(deviation), colour: group.colour, label: String(group.id), name: called(group), id: group.id, count };
+  }).filter((curve) => curve.count && (!state.alone || curve.id === state.alone));
+  $("spectra").replaceChildren(lineChart(curves, {
+    xTitle: axisTitle, yTitle: "reflectance", title: "Mean spectra of the clusters",
+    onPoint: (x) => {
+      const read = $("spectra-read");
+      read.replaceChildren();
+      if (x === null) return;
+      const b = nearestIndex(axis, x);
+      read.append(`${data.wavelengths ? `${+axis[b].toFixed(1)} nm` : `band ${b}`}: `);
+      for (const curve of curves) read.append(swatch(curve.colour), `${curve.id} ${short(curve.y[b])} ± ${short(curve.spread[b])} `);
+    },
+  }));
+}
+
+function drawScores() {
+  $("scores-section").hidden = !labelled;
+  if (!labelled) return;
+  const found = scoresOf(confusion, state.groups, data.background);
+  const rows = [["class", "IoU", "clusters"]];
+  classes.forEach((name, c) => rows.push([name, short(found.iou[c]),
+    state.groups.filter((_, g) => found.table[g] === c).map((group) => group.id).join(" ") || "–"]));
+  rows.push(["mean", short(found.mean), ""], ["accuracy", short(found.accuracy), ""]);
+  const tables = [table(rows)];
+  if (data.background) {
+    const papers = Object.entries(data.paper);
+    const line = (name, here, of) => [name, short(here), ...papers.map(([, pair]) => short(of(pair)))];
+    tables.push(table([
+      ["IoU", "here", ...papers.map(([name]) => `paper, ${name}`)],
+      line("background", found.background, (pair) => pair[0]),
+      line("tissue", found.tissue, (pair) => pair[1]),
+      line("mean", found.both, (pair) => (pair[0] + pair[1]) / 2),
+    ]), html("p", { className: "hint", textContent: "The paper's data are other leaves." }));
+  }
+  $("scores").replaceChildren(...tables);
+}
+
+function table(rows) {
+  return html("table", {}, ...rows.map((row, r) => html("tr", {}, ...row.map((cell, c) =>
+    html(r === 0 || c === 0 ? "th" : "td", { textContent: cell, scope: r === 0 ? "col" : c === 0 ? "row" : "" })))));
+}
+
+// --- the legend
+
+function drawLegend() {
+  const pixels = sum(data.scenes.map((scene) => sum(scene.pixels.slice(1)))) || 1;
+  const areas = state.groups.map((group) => sum(data.scenes.map((scene) => groupPixels(scene.pixels, [group])[0])));
+  $("legend").replaceChildren(...state.groups.map((group, g) => legendEntry(group, 100 * areas[g] / pixels)));
+}
+
+function legendEntry(group, percent) {
+  const what = `cluster ${group.id}`;
+  const colour = html("input", { type: "color", value: group.colour, ariaLabel: `Colour of ${what}` });
+  colour.addEventListener("input", () => { colours[group.id - 1] = group.colour = colour.value; drawResults(); });
+  const name = html("input", { type: "text", value: group.name, ariaLabel: `Name of ${what}`, maxLength: 80 });
+  name.addEventListener("input", () => {
+    if (name.value.trim()) names[group.id - 1] = group.name = name.value.trim();
+    drawResults();
+  });
+  name.addEventListener("blur", () => { name.value = group.name; });
+  const merge = html("select", { ariaLabel: `Merge ${what} with`, title: "merge with …" }, html("option", { value: "", textContent: "+" }),
+    ...state.groups.filter((other) => other !== group).map((other) => html("option", { value: other.id, textContent: called(other) })));
+  merge.addEventListener("change", () => { state.groups = joined(state.groups, group.id, Number(merge.value)); update(); });
+  const entry = html("li", { draggable: true, value: group.id, tabIndex: -1 }, colour,
+    html("span", { className: "id", textContent: group.id }), name,
+    html("span", { className: "share", textContent: `${percent.toFixed(percent < 0.1 ? 3 : 1)} %` }), merge);
+  if (group.of.length > 1) {
+    entry.append(html("span", { className: "of", textContent: `of ${group.of.join(", ")}` }));
+    const apart = html("button", { type: "button", textContent: "part", ariaLabel: `Take ${what} apart` });
+    apart.addEventListener("click", () => { state.groups = parted(state.groups, group.id, names, colours); update(); });
+    entry.append(apart);
+  }
+  const alone = (id) => () => { if (state.alone !== id) { state.alone = id; drawMaps(); drawSpectra(); } };
+  entry.addEventListener("pointerenter", alone(group.id));
+  entry.addEventListener("pointerleave", alone(0));
+  entry.addEventListener("focusin", alone(group.id));
+  entry.addEventListener("focusout", alone(0));
+  entry.addEventListener("dragstart", (event) => { event.dataTransfer.setData("text/plain", group.id); event.dataTransfer.effectAllowed = "move"; });
+  entry.addEventListener("dragover", (event) => { event.preventDefault(); entry.classList.add("target"); });
+  entry.addEventListener("dragleave", () => entry.classList.remove("target"));
+  entry.addEventListener("drop", (event) => {
+    event.preventDefault();
+    const other = Number(event.dataTransfer.getData("text/plain"));
+    if (state.groups.some((each) => each.id === other)) state.groups = joined(state.groups, group.id, other);
+    update();
+  });
+  return entry;
+}
+
+// --- one pixel
+
+function inspect(scene, shownRow, shownColumn) {
+  const at = shownRow * scene.width + shownColumn;
+  const row = scene.shown[0][shownRow], column = scene.shown[1][shownColumn];
+  const sample = nearestSample(scene, row, column, data.bands, clusters);
+  state.inspected = { scene: scene.name, row, column, label: scene.labels[at], margin: scene.margin[at] / 255, truth: scene.truth ? scene.truth[at] : 0, sample };
+  for (const other of state.scenes) other.cursor.hidden = other !== scene;
+  scene.cursor.style.left = `${100 * (shownColumn + 0.5) / scene.width}%`;
+  scene.cursor.style.top = `${100 * (shownRow + 0.5) / scene.height}%`;
+  scene.place = [shownRow, shownColumn];
+  drawPixel();
+}
+
+function drawPixel() {
+  const pixel = state.inspected;
+  if (!pixel) return;
+  const group = state.groups.find((each) => each.of.includes(pixel.label));
+  const facts = [`${pixel.scene}, row ${pixel.row}, column ${pixel.column}: `];
+  facts.push(group ? `${called(group)}; margin ${short(pixel.margin, 2)}` : "no data");
+  if (pixel.truth) facts.push(`; label ${classes[pixel.truth - 1]}`);
+  $("pixel-facts").textContent = facts.join("");
+  const { sample } = pixel;
+  $("pixel-chart").replaceChildren();
+  $("pixel-shares").replaceChildren();
+  if (!sample) { $("pixel-note").textContent = "No spectra of this scene are stored."; return; }
+  const curves = [{ x: axis, y: sample.spectrum, colour: "currentColor", name: "pixel", label: "px" }];
+  if (group) {
+    const { mean, deviation } = mergedSpectra(spectra, group.of);
+    curves.unshift({ x: axis, y: Array.from(mean), spread: Array.from(deviation), colour: group.colour, name: group.name, label: String(group.id) });
+  }
+  $("pixel-chart").replaceChildren(lineChart(curves, { width: 360, height: 220, xTitle: axisTitle, yTitle: "reflectance", title: "Spectrum of the pixel and mean of its cluster" }));
+  const shares = state.groups.map((each) => ({ each, share: sum(each.of.map((k) => sample.shares[k - 1])) }));
+  shares.sort((a, b) => b.share - a.share);
+  $("pixel-shares").replaceChildren(...shares.slice(0, 4).map(({ each, share }) => {
+    const meter = html("meter", { min: 0, max: 1, value: Math.min(1, share), ariaLabel: `Probability of cluster ${each.id}` });
+    return html("div", {}, swatch(each.colour), html("span", { textContent: called(each) }), meter, short(share, 2));
+  }));
+  $("pixel-note").textContent = sample.distance
+    ? `Spectra are stored on a grid: shown are the spectrum and the probabilities of the nearest stored pixel, row ${sample.row}, column ${sample.column}, ${sample.distance.toFixed(1)} pixels away.`
+    : "Spectrum and probabilities of this very pixel.";
+}
+
+// --- what is drawn once
+
+function sceneCard(scene) {
+  const map = html("canvas", { tabIndex: 0, ariaLabel: `Map of ${scene.name}; arrow keys move the pixel` });
+  map.setAttribute("role", "application");
+  const plain = html("canvas", { hidden: true, ariaLabel: `Picture of ${scene.name}` });
+  plain.setAttribute("role", "img");
+  const cursor = html("span", { className: "cursor", hidden: true });
+  const name = html("button", { type: "button", className: "name", textContent: scene.name, ariaExpanded: "false" });
+  const card = html("figure", { className: "scene" }, html("figcaption", {}, name),
+    html("div", { className: "pictures" }, plain, html("div", { className: "map" }, map, cursor)));
+  name.addEventListener("click", () => { name.ariaExpanded = String(card.classList.toggle("large")); });
+  const whole = Object.assign(scene, { map, plain, cursor, card, place: [scene.height >> 1, scene.width >> 1] });
+  paint(plain, scene, { ...look(), mode: "clusters", opacity: 0 });
+  map.addEventListener("click", (event) => {
+    const box = map.getBoundingClientRect();
+    const place = (share, size) => Math.max(0, Math.min(size - 1, Math.floor(share * size)));
+    inspect(whole, place((event.clientY - box.top) / box.height, scene.height), place((event.clientX - box.left) / box.width, scene.width));
+  });
+  map.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Enter: [0, 0] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const far = event.shiftKey ? 10 : 1;
+    const move = (at, by, size) => Math.max(0, Math.min(size - 1, at + far * by));
+    inspect(whole, move(whole.place[0], step[0], scene.height), move(whole.place[1], step[1], scene.width));
+  });
+  return whole;
+}
+
+function drawAbout() {
+  const { summary } = data;
+  const parts = [`${data.scenes.length} scene${data.scenes.length === 1 ? "" : "s"}`, `${clusters} clusters of ${data.similarity.ids.length} trained`];
+  if (summary) parts.push(`${summary.steps} steps in ${Math.round(summary.seconds)} s`, summary.device ?? "", `seed ${summary.seed}`, summary.stopped_because);
+  $("about").textContent = parts.filter(Boolean).join(" · ");
+  $("concerns").replaceChildren(...data.concerns.map((text) => html("li", { textContent: text })));
+  $("made").textContent = `Made by dgc_jax ${data.version} on ${data.made}. Model ${data.model.slice(0, 12)}.`;
+  $("config").replaceChildren(...table([["field", "value"], ...Object.entries(data.config)]).children);
+}
+
+function drawHistory() {
+  const charts = [
+    ["loss", ["loss"]],
+    ["terms of the loss", Object.keys(data.history).filter((name) => name.startsWith("loss/"))],
+    ["NMI between epochs", ["monitor/nmi"]],
+    ["entropy and soft information (nats)", ["monitor/entropy", "monitor/soft_information"]],
+    ["active clusters", ["monitor/active_clusters"]],
+  ];
+  const drawn = charts.map(([title, wanted]) => {
+    const found = wanted.filter((name) => data.history[name]?.length);
+    if (!found.length) return null;
+    const shades = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
+    const curves = found.map((name, i) => ({
+      x: data.history[name].map((pair) => pair[0]), y: data.history[name].map((pair) => pair[1]),
+      colour: shades[i % shades.length], name: name.split("/").at(-1), label: found.length > 1 ? String(i + 1) : "",
+    }));
+    const key = found.length > 1 ? html("p", { className: "read" }, ...curves.flatMap((c, i) => [swatch(c.colour), `${i + 1} ${c.name} `])) : "";
+    return html("figure", {}, html("figcaption", { textContent: title }), lineChart(curves, { width: 360, height: 200, xTitle: "step", title }), key);
+  });
+  $("history").replaceChildren(...drawn.filter(Boolean));
+  $("history-section").hidden = !drawn.some(Boolean);
+}
+
+function drawSimilarity() {
+  const { ids, cosines } = data.similarity, canvas = $("similarity"), n = ids.length;
+  canvas.width = canvas.height = n;
+  const context = canvas.getContext("2d"), picture = context.createImageData(n, n);
+  cosines.flat().forEach((cosine, i) => {
+    // Blue below 0, orange above; white is 0.
+    const [r, g, b] = cosine < 0 ? [0, 114, 178] : [213, 94, 0], share = Math.min(1, Math.abs(cosine));
+    picture.data.set([255 + share * (r - 255), 255 + share * (g - 255), 255 + share * (b - 255), 255], 4 * i);
+  });
+  context.putImageData(picture, 0, 0);
+  canvas.addEventListener("pointermove", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const at = (share) => Math.max(0, Math.min(n - 1, Math.floor(share * n)));
+    const i = at((event.clientY - box.top) / box.height), j = at((event.clientX - box.left) / box.width);
+    $("similarity-read").textContent = `centroids of clusters ${ids[i]} and ${ids[j]}: cosine ${short(cosines[i][j], 2)}`;
+  });
+}
+
+function drawStability() {
+  const found = data.stability;
+  $("stability-section").hidden = !found;
+  if (!found) return;
+  const x = found.levels.map((level) => level.clusters);
+  const order = x.map((_, i) => i).sort((a, b) => x[a] - x[b]);
+  const curve = (name, key, colour, dashed) => ({ x: order.map((i) => x[i]), y: order.map((i) => found.levels[i].ari[key]), colour, name, dashed });
+  $("stability-note").textContent = found.words;
+  $("stability").replaceChildren(lineChart(
+    [curve("mean", "mean", "#0072b2", false), curve("least", "min", "#d55e00", true)],
+    { xTitle: "clusters", yTitle: "ARI between seeds", title: "Agreement of the seeds" }));
+}
+
+function save(name, text, type) {
+  const link = html("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function areasTable() {
+  const rows = [["scene", "cluster", "name", "pixels", "percent"]];
+  for (const scene of data.scenes) {
+    const total = sum(scene.pixels.slice(1)) || 1;
+    groupPixels(scene.pixels, state.groups).forEach((pixels, g) =>
+      rows.push([scene.name, state.groups[g].id, state.groups[g].name, pixels, (100 * pixels / total).toFixed(4)]));
+  }
+  return csv(rows);
+}
+
+function listen() {
+  Object.assign($("level"), { min: Math.min(2, clusters), max: clusters });
+  $("level").addEventListener("input", () => cutAt(Number($("level").value)));
+  for (const id of ["opacity", "mode", "beside"]) $(id).addEventListener("input", drawMaps);
+  if (!labelled) for (const value of ["truth", "errors"]) $("mode").querySelector(`[value=${value}]`).disabled = true;
+  $("export").addEventListener("click", () => save(`view-${state.groups.length}.json`, viewFile(data.model, state.groups), "application/json"));
+  $("areas-csv").addEventListener("click", () => save("areas.csv", areasTable(), "text/csv"));
+  $("reset").addEventListener("click", () => {
+    data.clusters.forEach((cluster, k) => { names[k] = cluster.name; colours[k] = cluster.colour; });
+    begin();
+  });
+}
+
+/** The groups that the report was made with. */
+function begin() {
+  for (const group of data.groups ?? []) [names[group.id - 1], colours[group.id - 1]] = [group.name, group.colour];
+  if (!data.groups) return cutAt(clusters);
+  state.groups = data.groups.map((group) => ({ ...group }));
+  return update();
+}
+
+async function main() {
+  drawAbout();
+  listen();
+  drawHistory();
+  drawSimilarity();
+  drawStability();
+  state.scenes = (await Promise.all(data.scenes.map(decoded))).map(sceneCard);
+  $("scenes").replaceChildren(...state.scenes.map((scene) => scene.card));
+  begin();
+  document.documentElement.dataset.ready = "true";
+}
+
+main();

@@ -1,0 +1,148 @@
+"""What the report shows of one scene, gathered tile by tile: pictures, counts, sampled spectra.
+
+Pictures have one byte a pixel, whose meaning the page knows: label ids, margins, truth classes.
+Larger scenes are shown by evenly spaced pixels. Full spectra and probabilities are kept of a grid
+of pixels, as many as the report's size allows, so that a click finds the spectrum of a pixel near.
+"""
+
+import base64
+import io
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dgc_jax.apply import metrics
+from dgc_jax.apply.segmenter import Segmenter
+from dgc_jax.apply.tiles import Tile
+from dgc_jax.data.scenes import Scene
+from dgc_jax.show.maps import Quicklook, shown_positions
+
+_PICTURES = 3_000_000  # pixels that all scenes of a report show together
+_SAMPLES = 5_000_000  # bytes of sampled spectra and probabilities, all scenes together
+_LARGEST, _SMALLEST = 1024, 96  # pixels along the longer side of a shown scene
+_STEPS = 65535  # levels that a stored spectrum has between the least and greatest reflectance
+
+
+class Portrait:
+    """What the report shows of a scene; `add` is fed with all its tiles, in any order."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        scene: Scene,
+        scenes: int = 1,
+    ) -> None:
+        """Starts an empty portrait.
+
+        Args:
+            segmenter: the model, not seen through a view.
+            scene: the scene, perhaps with labels.
+            scenes: how many scenes share the report.
+
+        Raises:
+            InputError: if its labels cannot be read, or its bands do not cover the model's.
+        """
+        cube, truth = segmenter.adapt(scene.cube), scene.read_labels()
+        rows, columns, bands = cube.shape
+        clusters = segmenter.clusters
+        self.confusion, self.classes, self._truth = None, None, None
+        if truth is not None and truth.labels.any():
+            self._truth, self.classes = truth.labels, truth.names or segmenter.classes
+            classes = max(len(self.classes or ()), int(truth.labels.max()))
+            self.confusion = np.zeros((classes, clusters), np.int64)
+        largest = int(np.clip(math.sqrt(_PICTURES / scenes), _SMALLEST, _LARGEST))
+        step = max(1, -(-max(rows, columns) // largest))
+        self.name, self.shape = cube.name, (rows, columns)
+        self._rows = shown_positions(rows, -(-rows // step))
+        self._columns = shown_positions(columns, -(-columns // step))
+        self._quicklook = Quicklook(cube.shape, cube.wavelengths, largest=largest)
+        self._labels, self._margin = (
+            np.zeros((len(self._rows), len(self._columns)), np.uint8) for _ in range(2)
+        )
+        number = max(4, _SAMPLES // scenes // (2 * bands + clusters))
+        spacing = max(1, math.ceil(math.sqrt(rows * columns / number)))
+        self._at = tuple(
+            np.arange(min(size // 2, spacing // 2), size, spacing) for size in (rows, columns)
+        )
+        grid = tuple(map(len, self._at))
+        self._spectra = np.full((*grid, bands), np.nan, np.float32)
+        self._shares = np.zeros((*grid, clusters), np.uint8)
+        self._known = np.zeros(grid, bool)
+        self.pixels = np.zeros(clusters + 1, np.int64)
+
+    def add(self, tile: Tile) -> None:
+        """Adds a tile that was walked with `doubt`."""
+        assert tile.doubt is not None
+        row, column, (height, width) = tile.row, tile.column, tile.labels.shape
+        self._quicklook.add(row, column, tile.numbers, tile.labels > 0, tile.divisor)
+        self.pixels += np.bincount(tile.labels.reshape(-1), minlength=len(self.pixels))
+        if self.confusion is not None and self._truth is not None:
+            truth = self._truth[row : row + height, column : column + width]
+            self.confusion += metrics.confusion(truth, tile.labels, *self.confusion.shape)
+        into, at = _hits((self._rows, self._columns), tile)
+        self._labels[into] = tile.labels[at]
+        self._margin[into] = np.round(255 * tile.doubt.margin()[at])
+        into, at = _hits(self._at, tile)
+        self._known[into] = tile.labels[at] > 0
+        self._spectra[into] = tile.numbers[at].astype(np.float32) / np.float32(tile.divisor)
+        self._shares[into] = np.round(255 * np.asarray(tile.doubt.probabilities)[at])
+
+    def brightness(self) -> float | None:
+        """Median over the sampled pixels of their mean reflectance; None without data."""
+        spectra = self._spectra[self._known]
+        return float(np.median(spectra.mean(axis=-1))) if len(spectra) else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything the page needs of the scene."""
+        at = np.argwhere(self._known)
+        spectra = self._spectra[self._known]
+        low, high = (float(f(spectra)) for f in (np.min, np.max)) if len(spectra) else (0.0, 1.0)
+        levels = np.round((spectra - low) * (_STEPS / max(high - low, 1e-12)))
+        return {
+            "name": self.name,
+            "rows": self.shape[0],
+            "columns": self.shape[1],
+            "shown": [self._rows.tolist(), self._columns.tolist()],
+            "quicklook": _picture(self._quicklook.finish(), "jpeg"),
+            "labels": _picture(self._labels),
+            "margin": _picture(self._margin),
+            "truth": None
+            if self._truth is None
+            else _picture(self._truth[np.ix_(self._rows, self._columns)]),
+            "pixels": self.pixels.tolist(),
+            "confusion": None if self.confusion is None else self.confusion.tolist(),
+            "samples": {
+                "row": self._at[0][at[:, 0]].tolist(),
+                "column": self._at[1][at[:, 1]].tolist(),
+                "low": low,
+                "high": high,
+                "spectra": packed(levels.astype("<u2")),
+                "probabilities": packed(self._shares[self._known]),
+            },
+        }
+
+
+def _hits(positions: tuple[np.ndarray, ...], tile: Tile) -> tuple[Any, Any]:
+    """Where a grid meets a tile: indices into the grid, and into the tile."""
+    corner, size = (tile.row, tile.column), tile.labels.shape
+    into = tuple(
+        slice(*np.searchsorted(places, (start, start + length)))
+        for places, start, length in zip(positions, corner, size, strict=True)
+    )
+    inside = (p[s] - start for p, s, start in zip(positions, into, corner, strict=True))
+    return into, np.ix_(*inside)
+
+
+def packed(array: np.ndarray) -> str:
+    """The bytes of an array as base64."""
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def _picture(pixels: np.ndarray, kind: str = "png") -> str:
+    """A data URL of `[row, column]` or `[row, column, 3]` uint8."""
+    file = io.BytesIO()
+    options: dict[str, Any] = {"quality": 85} if kind == "jpeg" else {"optimize": True}
+    Image.fromarray(pixels).save(file, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,252 @@
+"""`report.html`: one self-contained page in which a person walks along the tree of clusters.
+
+The page holds everything, opens from the disk and asks no network (a content security policy says
+so to the browser). Python gives it data, at the finest level; merging, recolouring and scoring
+happen in the browser, by the same rules as `dgc_jax.apply.view` and `dgc_jax.apply.metrics`, which
+the tests compare. All text from files (names of scenes and classes, headers) enters the page as
+data and is shown as text, never as markup.
+"""
+
+import base64
+import datetime
+import hashlib
+import importlib.metadata
+import importlib.resources
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from scipy.cluster import hierarchy
+
+from dgc_jax.apply.segmenter import Segmenter
+from dgc_jax.apply.spectra import Spectra, standard_deviation
+from dgc_jax.apply.view import Group
+from dgc_jax.model import centroids
+from dgc_jax.show.files import replacing
+from dgc_jax.show.palette import colours
+from dgc_jax.show.portrait import Portrait, packed
+from dgc_jax.show.tables import PAPER
+from dgc_jax.train import options
+
+_SCRIPTS = ("groups.js", "charts.js", "maps.js", "page.js")
+_NO_DATA = 0.5  # share of a scene from which on it is worth a word
+_DEAD = 0.25  # share of the trained centroids, likewise
+_OUTLIER = 3.0  # robust standard deviations of the log brightness
+_LEAST_OUTLIER = 0.25  # and at least so much brighter or darker, log
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    segmenter: Segmenter,
+    portraits: Sequence[Portrait],
+    spectra: Spectra,
+    *,
+    title: str = "",
+    summary: Mapping[str, Any] | None = None,
+    history: Sequence[Mapping[str, float]] = (),
+    groups: Sequence[Group] | None = None,
+    stability: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes the report of a model and some scenes.
+
+    Args:
+        path: file to write.
+        segmenter: the model, not seen through a view.
+        portraits: of the scenes.
+        spectra: statistics of the K clusters over these scenes.
+        title: of the page, such as the name of the run.
+        summary: content of `summary.json`, or None.
+        history: the lines of `metrics.jsonl`.
+        groups: the view that the page opens with; None: all clusters.
+        stability: content of `stability.json`, or None.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    scenes = [portrait.as_json() for portrait in portraits]
+    classes = next((p.classes for p in portraits if p.classes), segmenter.classes)
+    data = _model(segmenter, groups) | {
+        "classes": list(classes or ()),
+        "made": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
+        "version": importlib.metadata.version("dgc-jax"),
+        "summary": summary,
+        "concerns": concerns(segmenter, portraits, summary),
+        "spectra": {
+            "count": spectra.count.tolist(),
+            "mean": packed(spectra.mean.astype("<f4")),
+            "deviation": packed(standard_deviation(spectra).astype("<f4")),
+        },
+        "scenes": scenes,
+        "history": _history(history),
+        "paper": {name: list(values) for name, values in PAPER.items()},
+        "stability": stability,
+    }
+    folder = importlib.resources.files("dgc_jax.show") / "page"
+    read = lambda name: (folder / name).read_text(encoding="utf-8")  # noqa: E731
+    style, script = read("page.css"), "\n".join(map(read, _SCRIPTS))
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        read("page.html")
+    )
+    text = page.render(
+        title=title,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_digest(style),
+        script_hash=_digest(script),
+        data=_for_script(data),
+    )
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _for_script(data: Any) -> Markup:
+    """JSON that can stand inside a script element: nothing in it can end the element."""
+    text = json.dumps(_finite(data), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)
+
+
+def _finite(value: Any) -> Any:
+    """The same with null where JSON has no number: NaN and infinities."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, Any]:
+    """What the page needs of the model: its clusters, its tree, its centroids."""
+    clusters, lookup = segmenter.clusters, np.asarray(segmenter.lookup)
+    palette = ["#" + bytes(row).hex() for row in segmenter.colours]
+    levels = {
+        level: centroids.cut_ids(segmenter.tree, segmenter.live, lookup, level).tolist()
+        for level in range(1, clusters + 1)
+    }
+    order = np.argsort(lookup, kind="stable")
+    bank = np.asarray(segmenter.bank, np.float64)[order]
+    wavelengths = segmenter.wavelengths
+    config = options.flat(segmenter.config)
+    return {
+        "model": segmenter.identity,
+        "clusters": [
+            {"id": k, "name": name, "colour": palette[k]}
+            for k, name in enumerate(segmenter.names, 1)
+        ],
+        "no_data": palette[0],
+        "groups": None
+        if groups is None
+        else [{"id": g.id, "of": g.of, "name": g.name, "colour": g.colour} for g in groups],
+        "levels": levels,
+        "tree": _dendrogram(segmenter, lookup),
+        "similarity": {
+            "ids": lookup[order].tolist(),
+            "cosines": np.round(bank @ bank.T, 3).tolist(),
+        },
+        "bands": segmenter.bands,
+        "wavelengths": None if wavelengths is None else wavelengths.tolist(),
+        "class_colours": [
+            "#" + bytes(row).hex() for row in colours(min(255, clusters + 40))[clusters + 1 :]
+        ],
+        "background": None if segmenter.background is None else list(segmenter.background),
+        "config": {name: _plain(value) for name, value in sorted(config.items())},
+    }
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _dendrogram(segmenter: Segmenter, lookup: np.ndarray) -> dict[str, Any] | None:
+    """Lines of the tree; `ids` are the clusters of its leaves, `heights` those of its merges."""
+    if not len(segmenter.tree):
+        return None
+    drawn = hierarchy.dendrogram(segmenter.tree, no_plot=True)
+    return {
+        "across": drawn["icoord"],
+        "up": [[float(f"{height:.4g}") for height in link] for link in drawn["dcoord"]],
+        "ids": lookup[segmenter.live][drawn["leaves"]].tolist(),
+        "heights": segmenter.tree[:, 2].tolist(),
+    }
+
+
+def _history(lines: Sequence[Mapping[str, float]]) -> dict[str, list[list[float]]]:
+    """`[step, value]` pairs of every number that was logged."""
+    found: dict[str, list[list[float]]] = {}
+    for line in lines:
+        for name, value in line.items():
+            if name != "step" and isinstance(value, int | float):
+                found.setdefault(name, []).append([line["step"], value])
+    return found
+
+
+def concerns(
+    segmenter: Segmenter, portraits: Sequence[Portrait], summary: Mapping[str, Any] | None
+) -> list[str]:
+    """What a person should know before believing the maps, in plain words.
+
+    Args:
+        segmenter: the model.
+        portraits: of the scenes.
+        summary: content of `summary.json`, or None.
+    """
+    found = []
+    pixels = np.sum([portrait.pixels for portrait in portraits], axis=0)
+    absent = [segmenter.names[k - 1] for k in range(1, len(pixels)) if not pixels[k]]
+    if absent:
+        found.append(f"No pixel of these scenes belongs to {_listed(absent)}.")
+    dead = len(segmenter.bank) - len(segmenter.live)
+    if dead > _DEAD * len(segmenter.bank):
+        found.append(
+            f"{dead} of the {len(segmenter.bank)} trained centroids have no pixels: fewer "
+            "(clusters.train) would do, or the start was unlucky; try another seed."
+        )
+    for portrait in portraits:
+        share = portrait.pixels[0] / max(1, portrait.pixels.sum())
+        if share > _NO_DATA:
+            found.append(
+                f"{100 * share:.0f} % of {portrait.name} has no data; check its mask and its "
+                "ignore value with dgc inspect."
+            )
+    found += _light(portraits)
+    if summary is not None:
+        if "settled" in summary["stopped_because"]:
+            found.append(f"Training ended early, because {summary['stopped_because']}.")
+        nmi, threshold = summary["nmi_between_epochs"], segmenter.config["monitor"]["threshold"]
+        if nmi is not None and nmi < threshold - 0.05:
+            found.append(
+                f"At the end clusters were still moving: the NMI between the last two epochs is "
+                f"{nmi:.2f}; try more steps (train.steps)."
+            )
+    return found
+
+
+def _light(portraits: Sequence[Portrait]) -> list[str]:
+    """Scenes that are much brighter or darker than the rest."""
+    known = [(p.name, p.brightness()) for p in portraits]
+    seen = [(name, math.log(value)) for name, value in known if value is not None and value > 0]
+    if len(seen) < 5:
+        return []
+    values = np.array([value for _, value in seen])
+    away = values - np.median(values)
+    limit = max(_LEAST_OUTLIER, _OUTLIER * 1.4826 * float(np.median(np.abs(away))))
+    return [
+        f"{name} is {math.exp(abs(off)):.1f} times as {'bright' if off > 0 else 'dark'} as the "
+        "other scenes in the median: check its exposure or its white reference."
+        for (name, _), off in zip(seen, away.tolist(), strict=True)
+        if abs(off) > limit
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

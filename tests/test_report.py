@@ -1,0 +1,247 @@
+"""The data and the text of the report; what a browser makes of it is in test_report_browser.py."""
+
+import base64
+import html.parser
+import io
+import json
+import pathlib
+import re
+
+import numpy as np
+import pytest
+from conftest import TinyRun
+from PIL import Image
+
+from dgc_jax import Segmenter, load
+from dgc_jax.apply import spectra
+from dgc_jax.data import leaves
+from dgc_jax.data.scenes import Scene, open_scenes
+from dgc_jax.show import results
+from dgc_jax.show.portrait import Portrait
+from dgc_jax.show.report import concerns, write_report
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_run: TinyRun) -> Segmenter:
+    return load(str(tiny_run.workdir))
+
+
+@pytest.fixture(scope="module")
+def scenes(tiny_run: TinyRun) -> list[Scene]:
+    return open_scenes([tiny_run.scenes], classes=leaves.CLASSES)
+
+
+@pytest.fixture(scope="module")
+def portraits(
+    segmenter: Segmenter, scenes: list[Scene]
+) -> tuple[list[Portrait], list[np.ndarray], spectra.Spectra]:
+    """Both scenes, their label maps, and the spectra of their clusters."""
+    seen, maps, summaries = [], [], []
+    for scene in scenes:
+        seen.append(Portrait(segmenter, scene, len(scenes)))
+        labels, summary = results.segment_scene(segmenter, scene.cube, "", (), see=seen[-1].add)
+        maps.append(labels)
+        summaries.append(summary)
+    return seen, maps, results.together(segmenter, summaries)
+
+
+def picture(url: str) -> np.ndarray:
+    head, _, body = url.partition(",")
+    assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+    return np.array(Image.open(io.BytesIO(base64.b64decode(body))))
+
+
+class Embedded(html.parser.HTMLParser):
+    """What a browser would make of the page's scripts: `[(attributes, text), ...]`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.tags: list[str] = []
+        self._open: dict[str, str | None] | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+            self._open = dict(attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = None
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None:
+            attributes, text = self.scripts[-1]
+            self.scripts[-1] = attributes, text + data
+
+
+def embedded(path: pathlib.Path) -> dict[str, object]:
+    scripts = Embedded(path.read_text(encoding="utf-8")).scripts
+    (data,) = (text for attributes, text in scripts if attributes.get("id") == "data")
+    return json.loads(data)
+
+
+def test_pictures_and_counts_are_those_of_the_maps(
+    portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra], scenes: list[Scene]
+) -> None:
+    for portrait, labels, scene in zip(*portraits[:2], scenes, strict=True):
+        shown = portrait.as_json()
+        truth = scene.read_labels().labels
+        np.testing.assert_array_equal(picture(shown["labels"]), labels)
+        np.testing.assert_array_equal(picture(shown["truth"]), truth)
+        assert picture(shown["quicklook"]).shape == (*labels.shape, 3)
+        assert shown["pixels"] == np.bincount(labels.reshape(-1), minlength=4).tolist()
+        expected = np.zeros((len(leaves.CLASSES), 3), int)
+        for c, k in zip(truth.reshape(-1), labels.reshape(-1), strict=True):
+            if c and k:
+                expected[c - 1, k - 1] += 1
+        np.testing.assert_array_equal(shown["confusion"], expected)
+
+
+def test_margins_and_samples_are_the_models_own(
+    portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra],
+    scenes: list[Scene],
+    segmenter: Segmenter,
+) -> None:
+    for portrait, scene in zip(portraits[0], scenes, strict=True):
+        shown = portrait.as_json()
+        reflectance, valid = scene.cube.read(0, 0, *scene.cube.shape[:2])
+        shares = np.asarray(segmenter.probabilities(reflectance[None], valid[None]))[0]
+        two = np.sort(shares, axis=-1)
+        margin = np.where(valid, two[..., -1] - two[..., -2], 0)
+        np.testing.assert_allclose(picture(shown["margin"]) / 255, margin, atol=0.5 / 255 + 1e-4)
+        samples = shown["samples"]
+        at = np.array(samples["row"]), np.array(samples["column"])
+        assert len(at[0]) > 100
+        levels = np.frombuffer(base64.b64decode(samples["spectra"]), "<u2").reshape(len(at[0]), -1)
+        low, high = samples["low"], samples["high"]
+        np.testing.assert_allclose(
+            low + levels / 65535 * (high - low), reflectance[at], atol=(high - low) / 65535
+        )
+        stored = np.frombuffer(base64.b64decode(samples["probabilities"]), np.uint8)
+        np.testing.assert_allclose(
+            stored.reshape(len(at[0]), -1) / 255, shares[at], atol=0.5 / 255 + 1e-4
+        )
+
+
+def test_a_large_scene_is_shown_by_evenly_spaced_pixels_and_fewer_samples(
+    segmenter: Segmenter, tmp_path: pathlib.Path
+) -> None:
+    reflectance, _ = leaves.simulate(0, leaves.Leaves(size=300, seed=5))
+    np.save(tmp_path / "a.npy", reflectance[:, :200])
+    (scene,) = open_scenes([str(tmp_path / "a.npy")])
+    few, many = Portrait(segmenter, scene, 1), Portrait(segmenter, scene, 600)
+    labels, _ = results.segment_scene(
+        segmenter, scene.cube, "", (), see=lambda tile: (few.add(tile), many.add(tile))
+    )
+    np.testing.assert_array_equal(picture(few.as_json()["labels"]), labels)
+    shown = many.as_json()
+    rows, columns = shown["shown"]
+    assert len(rows) <= 96
+    assert np.ptp(np.diff(rows)) <= 1
+    np.testing.assert_array_equal(picture(shown["labels"]), labels[np.ix_(rows, columns)])
+    assert shown["pixels"] == few.as_json()["pixels"]
+    assert len(shown["samples"]["row"]) < len(few.as_json()["samples"]["row"])
+
+
+def test_holes_have_no_samples_and_no_margin(segmenter: Segmenter, tmp_path: pathlib.Path) -> None:
+    reflectance, _ = leaves.simulate(0, leaves.Leaves(size=48, seed=5))
+    reflectance = np.ascontiguousarray(reflectance)
+    reflectance[:30] = np.nan
+    np.save(tmp_path / "a.npy", reflectance)
+    (scene,) = open_scenes([str(tmp_path / "a.npy")])
+    portrait = Portrait(segmenter, scene)
+    results.segment_scene(segmenter, scene.cube, "", (), see=portrait.add)
+    shown = portrait.as_json()
+    assert min(shown["samples"]["row"]) >= 30
+    assert not picture(shown["margin"])[:30].any()
+    assert not picture(shown["labels"])[:30].any()
+    assert shown["truth"] is None
+    json.dumps(shown, allow_nan=False)
+    assert concerns(segmenter, [portrait], None)[-1].startswith("62 % of a has no data")
+
+
+def test_the_page_holds_the_model_its_levels_and_the_history(
+    tiny_run: TinyRun, segmenter: Segmenter
+) -> None:
+    data = embedded(tiny_run.workdir / "report.html")
+    assert data["model"] == segmenter.identity
+    assert [cluster["name"] for cluster in data["clusters"]] == list(segmenter.names)
+    assert data["levels"]["3"] == [1, 2, 3]
+    assert data["levels"]["1"] == [1, 1, 1]
+    assert data["summary"] == tiny_run.summary
+    assert [point[0] for point in data["history"]["loss"]] == list(range(1, 13))
+    assert len(data["tree"]["ids"]) == len(segmenter.live) == len(data["tree"]["across"]) + 1
+    cosines = np.array(data["similarity"]["cosines"])
+    order = np.argsort(np.asarray(segmenter.lookup), kind="stable")
+    bank = np.asarray(segmenter.bank)[order]
+    np.testing.assert_allclose(cosines, bank @ bank.T, atol=6e-4)
+    counted = np.loadtxt(tiny_run.workdir / "areas.csv", str, delimiter=",", skiprows=1)
+    pixels = sum(np.array(scene["pixels"])[1:] for scene in data["scenes"])
+    assert pixels.sum() == counted[:, 3].astype(int).sum()
+    assert data["spectra"]["count"] == pixels.tolist()
+
+
+def test_text_from_files_never_becomes_markup(
+    segmenter: Segmenter,
+    portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra],
+    tmp_path: pathlib.Path,
+) -> None:
+    hostile = '</script><script>alert(1)</script><!--"&amp;'
+    portrait = portraits[0][0]
+    renamed = object.__new__(Portrait)
+    renamed.__dict__ |= {**portrait.__dict__, "name": hostile, "classes": (hostile,) * 4}
+    plain = tmp_path / "plain.html"
+    write_report(plain, segmenter, [portrait], portraits[2], title="x")
+    path = tmp_path / "report.html"
+    write_report(path, segmenter, [renamed], portraits[2], title=hostile)
+    page, without = (Embedded(p.read_text(encoding="utf-8")) for p in (path, plain))
+    assert page.tags == without.tags
+    data = embedded(path)
+    assert data["scenes"][0]["name"] == hostile
+    assert data["classes"] == [hostile] * 4
+
+
+def test_the_policy_allows_these_scripts_alone(tiny_run: TinyRun) -> None:
+    text = (tiny_run.workdir / "report.html").read_text(encoding="utf-8")
+    policy = re.search('Content-Security-Policy" content="([^"]*)"', text).group(1)
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert not re.search(r"""(src|href)=["']?(http|//)""", text)
+
+
+def with_pixels(portrait: Portrait, **changes: object) -> Portrait:
+    other = object.__new__(Portrait)
+    other.__dict__ |= {**portrait.__dict__, **changes}
+    return other
+
+
+def test_concerns_name_what_is_wrong_and_nothing_else(
+    segmenter: Segmenter, portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra]
+) -> None:
+    full = np.array([0, 50, 30, 20])
+    one = with_pixels(portraits[0][0], pixels=full)
+    bright = np.float32(2.5) * one._spectra  # the median of all is at 1.025
+    fine = {"stopped_because": "all 60 steps were taken", "nmi_between_epochs": 0.97}
+    others = [
+        with_pixels(one, name=f"s{k}", _spectra=(1 + k / 100) * one._spectra) for k in range(5)
+    ]
+    assert concerns(segmenter, others, fine) == []
+    told = concerns(segmenter, [*others, with_pixels(one, name="lit", _spectra=bright)], fine)
+    assert told == [
+        "lit is 2.4 times as bright as the other scenes in the median: check its exposure or its "
+        "white reference."
+    ]
+    empty = [with_pixels(one, pixels=np.array([0, 100, 0, 0]))]
+    assert concerns(segmenter, empty, fine) == [
+        "No pixel of these scenes belongs to cluster 2 or cluster 3."
+    ]
+    moving = fine | {"nmi_between_epochs": 0.5, "stopped_because": "the clusters had settled: x"}
+    told = concerns(segmenter, [one], moving)
+    assert [text.split(",")[0] for text in told] == [
+        "Training ended early",
+        "At the end clusters were still moving: the NMI between the last two epochs is 0.50; try "
+        "more steps (train.steps).",
+    ]

@@ -1,0 +1,399 @@
+"""The report in a browser: what a person does in it, and what the program makes of it.
+
+Runs wherever a Chromium is found; on Debian and Ubuntu `apt install chromium`.
+"""
+
+import base64
+import contextlib
+import csv
+import io
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from conftest import TinyRun
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from dgc_jax import Segmenter, commands, load, open_cube
+from dgc_jax.apply import metrics, spectra, view
+from dgc_jax.cli import main
+from dgc_jax.data import leaves
+from dgc_jax.data.scenes import open_scenes
+from dgc_jax.model import centroids
+from dgc_jax.show import tables
+from dgc_jax.show.palette import colours
+from dgc_jax.train.checkpoint import load_model, save_model
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+K = 6
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and "CI" not in os.environ, reason="no Chromium is installed"
+)
+
+
+def dgc(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+class Made(NamedTuple):
+    """A model of six clusters, three scenes with labels, and its report."""
+
+    workdir: pathlib.Path
+    paths: list[pathlib.Path]
+    report: pathlib.Path
+    segmenter: Segmenter
+
+
+@pytest.fixture(scope="module")
+def made(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The tiny run, cut at six clusters; one scene and one cluster have hostile names."""
+    folder = tmp_path_factory.mktemp("report")
+    model = load_model(str(tiny_run.workdir))
+    about = dict(model.about)
+    live = np.array(about["live"])
+    bank = np.asarray(model.arrays["centroids"])
+    groups = centroids.cut_tree(np.array(about["tree"]), K)
+    nearest = np.argmax(bank @ bank[live].T, axis=1)
+    nearest[live] = np.arange(len(live))
+    about |= {
+        "lookup": (groups[nearest] + 1).tolist(),
+        "names": [f"cluster {k}" for k in range(1, K)] + [HOSTILE],
+        "colours": colours(K).tolist(),
+    }
+    workdir = folder / "run"
+    save_model(str(workdir), model._replace(about=about))
+    for name in ("summary.json", "metrics.jsonl"):
+        shutil.copy(tiny_run.workdir / name, workdir)
+    paths = []
+    for number, name in enumerate(["a", "b, second", "<script>alert(1)<!--"]):
+        reflectance, labels = leaves.simulate(number, leaves.Leaves(size=60, scenes=3, seed=3))
+        reflectance = np.array(reflectance[: 60 - 8 * number])
+        reflectance[5:9, 10:30] = 0  # no data
+        paths.append(folder / f"{name}.npy")
+        np.save(paths[-1], reflectance)
+        np.save(folder / f"{name}_labels.npy", labels[: 60 - 8 * number])
+    report = folder / "report.html"
+    done = dgc("report", workdir, *paths, "--out", report)
+    assert done.exit_code == 0, done.output
+    return Made(workdir, paths, report, load(str(workdir)))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, made: Made) -> Iterator[Page]:
+    with watched(browser, made.report) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def watched(browser: Browser, path: pathlib.Path, **context: Any) -> Iterator[Page]:
+    """An open report; at the end it has kept to itself, and complained of nothing."""
+    page = browser.new_page(**context)
+    told: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("dialog", lambda dialog: (told.append("alert"), dialog.dismiss()))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    yield page
+    page.close()
+    assert told == []
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+
+
+def slide(page: Page, name: str, value: float) -> None:
+    page.locator(f"#{name}").evaluate(
+        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value
+    )
+
+
+def drawn(page: Page, scene: int = 0) -> np.ndarray:
+    """What the map of a scene shows, `[row, column, 3]`."""
+    script = "scene => document.querySelectorAll('.map canvas')[scene].toDataURL('image/png')"
+    _, _, body = page.evaluate(script, scene).partition(",")
+    return np.array(Image.open(io.BytesIO(base64.b64decode(body))).convert("RGB"))
+
+
+def exported(page: Page, folder: pathlib.Path) -> pathlib.Path:
+    with page.expect_download() as download:
+        page.locator("#export").click()
+    path = folder / "view.json"
+    download.value.save_as(path)
+    return path
+
+
+def test_the_slider_recolours_the_maps_as_the_lookup_says(page: Page, made: Made) -> None:
+    slide(page, "opacity", 100)
+    for level in (6, 4, 2, 5):
+        slide(page, "level", level)
+        seen = view.apply(made.segmenter, view.cut(made.segmenter, level))
+        for number, path in enumerate(made.paths):
+            labels = seen.segment(open_cube(path))
+            shown = drawn(page, number)
+            assert shown.shape[:2] == labels.shape
+            np.testing.assert_array_equal(shown[labels > 0], seen.colours[labels[labels > 0]])
+    assert page.locator("#level-shown").text_content() == "5"
+
+
+def test_the_exported_view_segments_as_the_page_shows(
+    page: Page, made: Made, tmp_path: pathlib.Path
+) -> None:
+    slide(page, "level", 4)
+    path = exported(page, tmp_path)
+    assert view.read(path, made.segmenter) == view.cut(made.segmenter, 4)
+    done = dgc(
+        "segment", made.workdir, made.paths[0], "--out", tmp_path / "maps", "--format", "npy",
+        "--view", path,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    slide(page, "opacity", 100)
+    labels = np.load(tmp_path / "maps" / "a.npy")
+    colour = view.apply(made.segmenter, view.cut(made.segmenter, 4)).colours
+    np.testing.assert_array_equal(drawn(page)[labels > 0], colour[labels[labels > 0]])
+
+
+def test_clusters_are_named_recoloured_merged_and_parted(
+    page: Page, made: Made, tmp_path: pathlib.Path
+) -> None:
+    page.get_by_label("Name of cluster 2", exact=True).fill("stem & <b>vein</b>")
+    page.get_by_label("Colour of cluster 2", exact=True).fill("#123456")
+    page.get_by_label("Merge cluster 5 with", exact=True).select_option("2")
+    items = page.locator("#legend li")
+    items.nth(3).drag_to(items.nth(0))  # 4 onto 1
+    groups = view.read(exported(page, tmp_path), made.segmenter)
+    assert [(g.id, g.of) for g in groups] == [(1, (1, 4)), (2, (2, 5)), (3, (3,)), (6, (6,))]
+    assert (groups[1].name, groups[1].colour) == ("stem & <b>vein</b>", "#123456")
+    slide(page, "opacity", 100)
+    labels = np.array([0, 1, 2, 3, 1, 2, 6])[made.segmenter.segment(open_cube(made.paths[0]))]
+    assert np.any(labels == 2)
+    shown = np.unique(drawn(page)[labels == 2], axis=0)
+    np.testing.assert_array_equal(shown, [[0x12, 0x34, 0x56]])
+    page.get_by_label("Take cluster 2 apart", exact=True).click()
+    parted = view.read(exported(page, tmp_path), made.segmenter)
+    assert [(g.id, g.of) for g in parted][1:4] == [(2, (2,)), (3, (3,)), (5, (5,))]
+    assert parted[1].name == "stem & <b>vein</b>"
+    page.locator("#reset").click()
+    whole = view.read(exported(page, tmp_path), made.segmenter)
+    assert whole == view.cut(made.segmenter, K)
+
+
+def test_a_click_tells_the_spectrum_that_the_cube_holds(page: Page, made: Made) -> None:
+    cube = open_cube(made.paths[1])
+    rows, columns, _ = cube.shape
+    box = page.locator(".map canvas").nth(1).bounding_box()
+    for row, column in ((20, 33), (7, 20), (0, 0)):
+        at = {"x": (column + 0.5) / columns * box["width"], "y": (row + 0.5) / rows * box["height"]}
+        page.locator(".map canvas").nth(1).click(position=at)
+        pixel = page.evaluate("report.state.inspected")
+        assert (pixel["scene"], pixel["row"], pixel["column"]) == ("b, second", row, column)
+        labels = made.segmenter.segment(cube)
+        assert pixel["label"] == labels[row, column]
+        facts = page.locator("#pixel-facts").text_content()
+        assert f"row {row}, column {column}" in facts
+        assert ("no data" in facts) == (labels[row, column] == 0)
+        sample = pixel["sample"]
+        truth, valid = cube.read(sample["row"], sample["column"], 1, 1)
+        assert valid.all()
+        np.testing.assert_allclose(sample["spectrum"], truth[0, 0], atol=2e-5)
+        crop, valid = cube.read(sample["row"] - 8, sample["column"] - 8, 17, 17)
+        shares = np.asarray(made.segmenter.probabilities(crop[None], valid[None]))[0, 8, 8]
+        np.testing.assert_allclose(sample["shares"], shares, atol=0.5 / 255 + 1e-4)
+
+
+def test_arrow_keys_move_the_pixel(page: Page) -> None:
+    page.locator(".map canvas").first.focus()
+    for key in ("Enter", "ArrowRight", "ArrowDown", "Shift+ArrowUp"):
+        page.keyboard.press(key)
+    pixel = page.evaluate("report.state.inspected")
+    assert (pixel["row"], pixel["column"]) == (30 + 1 - 10, 31)
+
+
+def test_scores_and_spectra_follow_as_python_computes_them(page: Page, made: Made) -> None:
+    scenes = open_scenes([str(path) for path in made.paths])
+    counts = sum(
+        metrics.confusion(
+            scene.read_labels().labels, made.segmenter.segment(scene.cube), len(leaves.CLASSES), K
+        )
+        for scene in scenes
+    )
+    whole = spectra.empty(K, 301)
+    for scene in scenes:
+        reflectance, _ = scene.cube.read(0, 0, *scene.cube.shape[:2])
+        part = spectra.measure(reflectance, made.segmenter.segment(scene.cube), K)
+        whole = spectra.combine(whole, part)
+    for level in range(2, K + 1):
+        slide(page, "level", level)
+        groups = view.cut(made.segmenter, level)
+        table = view.ids(groups, K)
+        folded = np.stack([counts[:, np.array(g.of) - 1].sum(1) for g in groups], axis=1)
+        expected = metrics.scores(
+            folded, leaves.CLASSES, leaves.BACKGROUND, metrics.map_clusters(folded, "majority")
+        )
+        found = page.evaluate("scoresOf(confusion, state.groups, data.background)")
+        np.testing.assert_allclose(found["iou"], list(expected["iou"].values()), atol=1e-12)
+        for name, key in (
+            ("mean", "mean_iou"),
+            ("accuracy", "accuracy"),
+            ("background", "background_iou"),
+            ("tissue", "tissue_iou"),
+            ("both", "background_tissue_mean_iou"),
+        ):
+            assert found[name] == pytest.approx(expected[key], abs=1e-12)
+        assert f"{expected['mean_iou']:.3f}" in page.locator("#scores").text_content()
+        merged = spectra.merge(whole, table)
+        for group in groups:
+            seen = page.evaluate(
+                """of => { const { count, mean, deviation } = mergedSpectra(spectra, of);
+                          return [count, Array.from(mean), Array.from(deviation)]; }""",
+                list(group.of),
+            )
+            row = group.id - 1
+            assert seen[0] == merged.count[row]
+            np.testing.assert_allclose(seen[1], merged.mean[row], atol=1e-6)
+            deviation = spectra.standard_deviation(merged)[row]
+            np.testing.assert_allclose(seen[2], deviation, atol=1e-5)
+
+
+def test_areas_download_as_the_program_counts_them(page: Page, made: Made) -> None:
+    slide(page, "level", 3)
+    with page.expect_download() as download:
+        page.locator("#areas-csv").click()
+    text = pathlib.Path(download.value.path()).read_text(encoding="utf-8")
+    found = list(csv.reader(io.StringIO(text)))[1:]
+    seen = view.apply(made.segmenter, view.cut(made.segmenter, 3))
+    expected = []
+    for path in made.paths:
+        cube = open_cube(path)
+        lines = tables.areas(cube.name, seen.segment(cube), seen.names)
+        kept = {group.id for group in view.cut(made.segmenter, 3)}
+        expected += [
+            [line.scene, str(line.cluster), line.name, str(line.pixels), f"{line.percent:.4f}"]
+            for line in lines
+            if line.cluster in kept
+        ]
+    assert found == expected
+
+
+def test_truth_errors_and_confidence_are_shown(page: Page, made: Made) -> None:
+    slide(page, "opacity", 100)
+    slide(page, "level", 2)
+    (scene,) = open_scenes([str(made.paths[0])])
+    truth, fine = scene.read_labels().labels, made.segmenter.segment(scene.cube)
+    page.locator("#mode").select_option("truth")
+    palette = page.evaluate("data.class_colours")
+    expected = np.array([list(bytes.fromhex(colour[1:])) for colour in palette])
+    np.testing.assert_array_equal(drawn(page)[truth > 0], expected[truth[truth > 0] - 1])
+    assert leaves.CLASSES[3] in page.locator("#mode-note").text_content()
+    page.locator("#mode").select_option("errors")
+    table = page.evaluate("scoresOf(confusion, state.groups, null).table")
+    groups = view.cut(made.segmenter, 2)
+    of_cluster = {k: table[g] + 1 for g, group in enumerate(groups) for k in group.of}
+    stands = np.array([0, *(of_cluster[k] for k in range(1, K + 1))])[fine]
+    wrong = (stands != truth) & (fine > 0) & (truth > 0)
+    assert 0 < wrong.sum() < wrong.size / 2
+    np.testing.assert_array_equal((drawn(page) == [213, 0, 60]).all(axis=-1), wrong)
+    page.locator("#mode").select_option("margin")
+    shown = drawn(page)[fine > 0].astype(int)
+    assert (np.ptp(shown, axis=-1) == 0).all()
+    crop, valid = scene.cube.read(0, 0, *fine.shape)
+    shares = np.sort(np.asarray(made.segmenter.probabilities(crop[None], valid[None]))[0], axis=-1)
+    margin = (shares[..., -1] - shares[..., -2])[fine > 0]
+    np.testing.assert_allclose(shown[:, 0] / 255, margin, atol=0.5 / 255 + 1e-4)
+
+
+def test_a_cluster_pointed_at_stands_alone(page: Page, made: Made) -> None:
+    labels = made.segmenter.segment(open_cube(made.paths[0]))
+    common = int(np.argmax(np.bincount(labels.reshape(-1))[1:])) + 1
+    before = drawn(page)
+    page.locator("#legend li").nth(common - 1).hover()
+    after = drawn(page)
+    np.testing.assert_array_equal(after[labels == common], before[labels == common])
+    others = (labels != common) & (labels > 0)
+    assert np.any(after[others] != before[others], axis=-1).mean() > 0.9
+
+
+def test_hostile_names_are_shown_as_text(page: Page) -> None:
+    assert "<script>alert(1)<!--" in page.locator("#scenes").text_content()
+    assert page.get_by_label("Name of cluster 6", exact=True).input_value() == HOSTILE
+    assert page.locator("img").count() == 0
+
+
+def test_a_report_made_with_a_view_opens_with_it(
+    made: Made, browser: Browser, tmp_path: pathlib.Path
+) -> None:
+    path, groups = commands.merge(
+        str(made.workdir), groups=[[1, 2], [5, 6]], names=["ground", "leaf"],
+        out=str(tmp_path / "v.json"),
+    )  # fmt: skip
+    out = tmp_path / "report.html"
+    done = dgc("report", made.workdir, made.paths[0], "--view", path, "--out", out)
+    assert done.exit_code == 0, done.output
+    with watched(browser, out) as page:
+        assert page.locator("#level-shown").text_content() == "4"
+        assert page.get_by_label("Name of cluster 1", exact=True).input_value() == "ground"
+        assert view.read(exported(page, tmp_path), made.segmenter) == groups
+        assert page.locator("#mode option[value=truth]").is_enabled()
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+        {"viewport": {"width": 1400, "height": 900}, "color_scheme": "dark"},
+    ],
+    ids=["phone", "dark"],
+)
+def test_it_fits_a_phone_and_darkness(
+    made: Made, browser: Browser, context: dict[str, Any]
+) -> None:
+    with watched(browser, made.report, **context) as page:
+        assert page.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
+        ink, paper = page.evaluate(
+            "(s => [s.color, s.backgroundColor])(getComputedStyle(document.body))"
+        )
+        bright = [sum(map(int, c[4:-1].split(","))) / 765 for c in (ink, paper)]
+        dark = context["color_scheme"] == "dark"
+        assert (bright[1] < 0.2 and bright[0] > 0.8) if dark else bright[0] < 0.2 < 0.8 < bright[1]
+
+
+def test_a_report_of_scenes_without_labels_offers_no_truth(
+    made: Made, browser: Browser, tmp_path: pathlib.Path
+) -> None:
+    done = dgc("report", made.workdir, made.paths[0], "--labels", "none_{stem}.png",
+               "--out", tmp_path / "r.html")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    with watched(browser, tmp_path / "r.html") as page:
+        assert page.locator("#scores-section").is_hidden()
+        assert page.locator("#mode option[value=truth]").is_disabled()
+
+
+def test_a_report_of_nothing_is_refused_in_one_sentence(made: Made, tmp_path: pathlib.Path) -> None:
+    missing = dgc("report", made.workdir, tmp_path / "none.npy", "--out", tmp_path / "r.html")
+    assert missing.exit_code == 2
+    assert missing.output.count("\n") == 1
+    nowhere = dgc("report", tmp_path, "--out", tmp_path / "r.html")
+    assert nowhere.exit_code == 2
+    assert json.dumps(str(tmp_path))[1:-1] in nowhere.output
+    assert not (tmp_path / "r.html").exists()
