@@ -1,0 +1,101 @@
+"""How large the report is, and how soon a browser shows it, against an empty page.
+
+    python benchmarks/report.py [--json FILE] [--small]
+
+A run of `configs/dgc16.py` on twelve simulated scenes, and its report opened by Chromium, five
+times, until the page says that everything is drawn. Needs Playwright and a Chromium.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from typing import Any
+
+import rich.console
+from playwright.sync_api import sync_playwright
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from configs import dgc16  # noqa: E402
+from dgc_jax import commands  # noqa: E402
+from dgc_jax.experiment import run  # noqa: E402
+from dgc_jax.show.files import replacing  # noqa: E402
+
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
+_EMPTY = "<!doctype html><html data-ready><title>empty</title></html>"
+_ROUNDS = 5
+
+
+def trained(folder: str, small: bool) -> str:
+    """A finished run on twelve scenes, or a short one on three small ones."""
+    config = dgc16.get_config("tiny" if small else "")
+    if not small:
+        config.data.leaves.scenes = 12
+    run(config, folder)
+    return folder
+
+
+def seconds_to_open(path: pathlib.Path, chromium: str) -> float:
+    """Seconds from asking for a page until it is drawn; median of several times."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        times = []
+        for _ in range(_ROUNDS):
+            page = browser.new_page()
+            start = time.perf_counter()
+            page.goto(path.as_uri())
+            page.wait_for_selector("html[data-ready]", state="attached")
+            times.append(time.perf_counter() - start)
+            page.close()
+        browser.close()
+    return statistics.median(times)
+
+
+def measure(workdir: str) -> dict[str, Any]:
+    """The table of a run's report."""
+    notes = ["a run of 16 clusters; medians of five times; the empty page is the baseline"]
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with tempfile.TemporaryDirectory() as folder:
+        report, empty = pathlib.Path(folder, "report.html"), pathlib.Path(folder, "empty.html")
+        start = time.perf_counter()
+        quiet = rich.console.Console(quiet=True)
+        commands.report(workdir, out=str(report), console=quiet)
+        written = time.perf_counter() - start
+        empty.write_text(_EMPTY, encoding="utf-8")
+        megabytes = lambda path: path.stat().st_size / 1e6  # noqa: E731
+        rows: list[dict[str, Any]] = [
+            {"what": "segment and write the report", "MB": megabytes(report), "s": written}
+        ]
+        if chromium is None:
+            return {"title": "Report", "rows": rows, "notes": [*notes, "no Chromium was found"]}
+        base = seconds_to_open(empty, chromium)
+        for name, path in (("open an empty page", empty), ("open the report", report)):
+            took = seconds_to_open(path, chromium)
+            row = {"what": name, "MB": megabytes(path), "s": took, "x empty page": took / base}
+            rows.append(row)
+    return {"title": "Report", "rows": rows, "notes": notes}
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--json", help="file to write the table to")
+    parser.add_argument("--small", action="store_true", help="a test of it")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(trained(str(pathlib.Path(folder, "run")), args.small))
+    for row in result["rows"]:
+        print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else v for k, v in row.items()))
+    if args.json:
+        with replacing(args.json) as temporary:
+            pathlib.Path(temporary).write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
