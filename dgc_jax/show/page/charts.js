@@ -132,11 +132,11 @@ const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2),
 
 /** One bar a scene, one segment a group; rows: {name, values}. */
 function stackedBars(rows, groups, { width = 640 } = {}) {
-  const label = 130, right = 24, line = 22, height = rows.length * line + 24;
+  const label = width < 500 ? 84 : 130, right = 24, line = 22, height = rows.length * line + 24;
   const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Areas by scene" });
   rows.forEach(({ name, values }, row) => {
     const total = sum(values) || 1, top = row * line + 2;
-    const shown = name.length > 18 ? `${name.slice(0, 17)}…` : name;
+    const shown = name.length > label / 7 ? `${name.slice(0, Math.floor(label / 7) - 1)}…` : name;
     chart.append(svg("text", { x: label - 6, y: top + 14, class: "tick end" }, shown, svg("title", {}, name)));
     let left = label;
     values.forEach((value, g) => {

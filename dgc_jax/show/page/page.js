@@ -45,13 +45,16 @@ function drawResults() {
   drawMaps();
   drawSpectra();
   $("areas").replaceChildren(stackedBars(
-    data.scenes.map((scene) => ({ name: scene.name, values: groupPixels(scene.pixels, state.groups) })), state.groups));
+    data.scenes.map((scene) => ({ name: scene.name, values: groupPixels(scene.pixels, state.groups) })), state.groups, { width: wide() }));
   drawScores();
   const table = lookupOf(state.groups, clusters);
   const colourOf = (k) => state.groups.find((group) => group.id === table[k]).colour;
-  if (data.tree) $("tree").replaceChildren(dendrogram(data.tree, colourOf, state.groups.length));
+  if (data.tree) $("tree").replaceChildren(dendrogram(data.tree, colourOf, state.groups.length, { width: wide() }));
   drawPixel();
 }
+
+/** Width of a chart in its own units: about that of the page, so that its text has the page's size. */
+const wide = () => Math.max(320, Math.min(760, $("spectra").clientWidth));
 
 function look() {
   const byId = Array(clusters + 1).fill(null);
@@ -105,7 +108,7 @@ function drawSpectra() {
     return { x: axis, y: Array.from(mean), spread: Array.from(deviation), colour: group.colour, label: String(group.id), name: called(group), id: group.id, count };
   }).filter((curve) => curve.count && (!state.alone || curve.id === state.alone));
   $("spectra").replaceChildren(lineChart(curves, {
-    xTitle: axisTitle, yTitle: "reflectance", title: "Mean spectra of the clusters",
+    width: wide(), xTitle: axisTitle, yTitle: "reflectance", title: "Mean spectra of the clusters",
     onPoint: (x) => {
       const read = $("spectra-read");
       read.replaceChildren();
@@ -325,7 +328,7 @@ function drawStability() {
   $("stability-note").textContent = found.words;
   $("stability").replaceChildren(lineChart(
     [curve("mean", "mean", "#0072b2", false), curve("least", "min", "#d55e00", true)],
-    { xTitle: "clusters", yTitle: "ARI between seeds", title: "Agreement of the seeds" }));
+    { width: wide(), xTitle: "clusters", yTitle: "ARI between seeds", title: "Agreement of the seeds" }));
 }
 
 function save(name, text, type) {
@@ -345,6 +348,11 @@ function areasTable() {
 }
 
 function listen() {
+  let width = window.innerWidth;
+  window.addEventListener("resize", () => {
+    if (window.innerWidth !== width) drawResults();
+    width = window.innerWidth;
+  });
   Object.assign($("level"), { min: Math.min(2, clusters), max: clusters });
   $("level").addEventListener("input", () => cutAt(Number($("level").value)));
   for (const id of ["opacity", "mode", "beside"]) $(id).addEventListener("input", drawMaps);
