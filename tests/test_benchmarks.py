@@ -3,12 +3,13 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TinyRun
 
 
 def small(script: str, folder: pathlib.Path) -> dict[str, Any]:
@@ -54,3 +55,22 @@ def test_readers_are_timed_against_memmap(tmp_path: pathlib.Path) -> None:
     for row in others:
         expected = row["warm, ms a crop"] / first["warm, ms a crop"]
         assert row["warm, x memmap"] == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.skipif(
+    shutil.which("chromium") is None and "CI" not in os.environ, reason="no Chromium is installed"
+)
+def test_the_report_is_weighed_and_opened(
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import report
+
+    result = report.measure(str(tiny_run.workdir))
+    written, empty, opened = result["rows"]
+    assert written["MB"] == opened["MB"]
+    size = (tiny_run.workdir / "report.html").stat().st_size / 1e6
+    assert written["MB"] == pytest.approx(size, rel=0.02)
+    assert empty["MB"] < 1e-4 < opened["MB"]
+    assert 0 < empty["s"] < opened["s"]
+    assert opened["x empty page"] > 1

@@ -69,7 +69,7 @@ class Portrait:
         grid = tuple(map(len, self._at))
         self._spectra = np.full((*grid, bands), np.nan, np.float32)
         self._shares = np.zeros((*grid, clusters), np.uint8)
-        self._known = np.zeros(grid, bool)
+        self._sampled = np.zeros(grid, np.uint8)  # their labels
         self.pixels = np.zeros(clusters + 1, np.int64)
 
     def add(self, tile: Tile) -> None:
@@ -85,19 +85,19 @@ class Portrait:
         self._labels[into] = tile.labels[at]
         self._margin[into] = np.round(255 * tile.doubt.margin()[at])
         into, at = _hits(self._at, tile)
-        self._known[into] = tile.labels[at] > 0
+        self._sampled[into] = tile.labels[at]
         self._spectra[into] = tile.numbers[at].astype(np.float32) / np.float32(tile.divisor)
         self._shares[into] = np.round(255 * np.asarray(tile.doubt.probabilities)[at])
 
     def brightness(self) -> float | None:
         """Median over the sampled pixels of their mean reflectance; None without data."""
-        spectra = self._spectra[self._known]
+        spectra = self._spectra[self._sampled > 0]
         return float(np.median(spectra.mean(axis=-1))) if len(spectra) else None
 
     def as_json(self) -> dict[str, Any]:
         """Everything the page needs of the scene."""
-        at = np.argwhere(self._known)
-        spectra = self._spectra[self._known]
+        known = self._sampled > 0
+        at, spectra = np.argwhere(known), self._spectra[known]
         low, high = (float(f(spectra)) for f in (np.min, np.max)) if len(spectra) else (0.0, 1.0)
         levels = np.round((spectra - low) * (_STEPS / max(high - low, 1e-12)))
         return {
@@ -116,10 +116,11 @@ class Portrait:
             "samples": {
                 "row": self._at[0][at[:, 0]].tolist(),
                 "column": self._at[1][at[:, 1]].tolist(),
+                "label": self._sampled[known].tolist(),
                 "low": low,
                 "high": high,
                 "spectra": packed(levels.astype("<u2")),
-                "probabilities": packed(self._shares[self._known]),
+                "probabilities": packed(self._shares[known]),
             },
         }
 

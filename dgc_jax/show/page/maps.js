@@ -72,13 +72,17 @@ function paint(canvas, scene, look) {
   context.putImageData(picture, 0, 0);
 }
 
-/** The stored sample nearest to a pixel: {row, column, distance, spectrum, shares}, or null. */
-function nearestSample(scene, row, column, bands, clusters) {
+/**
+ * The stored sample nearest to a pixel whose label is one of `of`:
+ * {row, column, distance, spectrum, shares}, or null. Beside an edge the very nearest would
+ * often be one of another material.
+ */
+function nearestSample(scene, row, column, of, bands, clusters) {
   const { samples } = scene;
   let best = -1, least = Infinity;
   for (let i = 0; i < samples.row.length; i++) {
     const away = (samples.row[i] - row) ** 2 + (samples.column[i] - column) ** 2;
-    if (away < least) [best, least] = [i, away];
+    if (away < least && of.includes(samples.label[i])) [best, least] = [i, away];
   }
   if (best < 0) return null;
   const step = (samples.high - samples.low) / 65535;
