@@ -26,7 +26,7 @@ from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids
-from dgc_jax.show import results, together
+from dgc_jax.show import probes, results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
 from dgc_jax.show.tables import print_scores
@@ -64,7 +64,7 @@ def run(
         return summary
 
     maps = os.path.join(workdir, "maps")
-    trained = loop.train(config, workdir, console)
+    trained = loop.train(config, workdir, console, probes.pictures)
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
             save_model(workdir, merged(config, trained))
