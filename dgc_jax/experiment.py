@@ -84,7 +84,8 @@ def run(
         if not processes.first():
             processes.wait()
             return _read(summary_path)
-    for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=many):
+    plain = many or console.is_jupyter  # where a bar would ask for ipywidgets
+    for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=plain):
         if many:
             labels = results.read_map(maps, scene.cube.name, ("envi",), scene.cube.shape[:2])
         else:
