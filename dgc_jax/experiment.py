@@ -28,7 +28,7 @@ from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids
-from dgc_jax.show import results, together
+from dgc_jax.show import probes, results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
 from dgc_jax.show.portrait import Portrait
@@ -69,7 +69,7 @@ def run(
         return summary
 
     maps = os.path.join(workdir, "maps")
-    trained = loop.train(config, workdir, console)
+    trained = loop.train(config, workdir, console, probes.pictures)
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
             save_model(workdir, merged(config, trained))
@@ -90,7 +90,8 @@ def run(
         if not processes.first():
             processes.wait()
             return _read(summary_path)
-    for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=many):
+    plain = many or console.is_jupyter  # where a bar would ask for ipywidgets
+    for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=plain):
         portraits.append(Portrait(segmenter, scene, len(trained.scenes)))
         if many:
             labels = results.read_map(maps, scene.cube.name, ("envi",), scene.cube.shape[:2])

@@ -4,9 +4,10 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
+import numpy as np
 import rich.console
 import rich.progress
 import tensorboardX
@@ -87,14 +88,24 @@ class Log:
         """The number last written under that name."""
         return self._seen[name]
 
-    def write(self, step: int, numbers: dict[str, float]) -> dict[str, float]:
-        """Writes the numbers of one step, and returns them with the step."""
+    def write(
+        self, step: int, numbers: dict[str, float], pictures: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, float]:
+        """Writes the numbers of one step, and returns them with the step.
+
+        Args:
+            step: steps taken.
+            numbers: by name.
+            pictures: `[row, column, 3]` uint8 by name, for TensorBoard alone.
+        """
         entry = {"step": step} | numbers
         if self._file is not None:
             self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
             for name, value in numbers.items():
                 self._board.add_scalar(name, value, step)
+            for name, picture in (pictures or {}).items():
+                self._board.add_image(name, picture, step, dataformats="HWC")
         self._seen |= entry
         self.last = entry
         return entry

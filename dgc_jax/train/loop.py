@@ -2,7 +2,7 @@
 
     workdir/config.json      what was asked for; a workdir belongs to one configuration
     workdir/metrics.jsonl    one object a line, `step` counting the steps taken
-    workdir/tensorboard/     the same numbers
+    workdir/tensorboard/     the same numbers, and pictures of the probes if someone draws them
     workdir/checkpoints/     see `dgc_jax.train.checkpoint`
 
 A step is dispatched before the metrics of the one before it are read, so that the device never
@@ -19,7 +19,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -48,6 +48,10 @@ from dgc_jax.train.step import (
 # Sample crops are those of steps that no run reaches.
 _SAMPLE_STEPS = 2**40
 
+# Gives pictures of the probes by name, see `dgc_jax.show.probes.pictures`. It comes from outside,
+# because training knows nothing of showing.
+Draw = Callable[..., dict[str, np.ndarray]]
+
 
 class Trained(NamedTuple):
     """What training leaves behind.
@@ -72,7 +76,10 @@ class Trained(NamedTuple):
 
 
 def train(
-    config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console | None = None
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    console: rich.console.Console | None = None,
+    draw: Draw | None = None,
 ) -> Trained:
     """Trains a model, or completes a training that was interrupted.
 
@@ -80,6 +87,7 @@ def train(
         config: see `configs/default.py`.
         workdir: folder of the run; made if missing.
         console: where progress is shown.
+        draw: draws the probes for TensorBoard; None: they are not drawn.
 
     Raises:
         InputError: if the configuration, the scenes or the workdir cannot be used.
@@ -117,7 +125,7 @@ def train(
             network=config.model.network,
         )
         probes = crops[: config.monitor.probes], valid[: config.monitor.probes]
-        state, why, metrics = _steps(config, workdir, mesh, scenes, state, probes, console)
+        state, why, metrics = _steps(config, workdir, mesh, scenes, state, probes, console, draw)
         # A scene is met some four times at most.
         enough = min(config.clusters.sample, math.ceil(4 * pixels / config.data.crop**2))
         own = sample_batches(config, scenes, enough, own_slots(mesh, config.data.batch))
@@ -133,6 +141,7 @@ def _steps(
     state: TrainState,
     probes: tuple[np.ndarray, np.ndarray],
     console: rich.console.Console,
+    draw: Draw | None,
 ) -> tuple[TrainState, str, dict[str, float]]:
     """Takes the steps that are left; returns the state, why it stopped, the last numbers."""
     take_step, batch_size = jitted_step(mesh), config.data.batch
@@ -155,7 +164,11 @@ def _steps(
         )
         # Unequal machines might differ on when to stop.
         progress = progress._replace(settled=int(processes.from_first(progress.settled)))
-        return log.write(step, numbers | seen)
+        pictures = {}
+        if draw is not None and processes.first():
+            wavelengths = scenes[0].cube.wavelengths
+            pictures = draw(*probes, progress.labels, wavelengths, first=step == 0)
+        return log.write(step, numbers | seen, pictures)
 
     try:
         if first == 0:
