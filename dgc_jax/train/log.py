@@ -74,7 +74,7 @@ class Log:
             os.replace(f"{path}.tmp", path)
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
             self._board = tensorboardX.SummaryWriter(
-                os.path.join(workdir, "tensorboard"), purge_step=first + 1 if first else None
+                os.path.join(workdir, "tensorboard"), purge_step=first + 1 if first else 0
             )
         self._before = self._seen.get("seconds", 0.0)
         self._start = time.perf_counter()
