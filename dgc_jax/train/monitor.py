@@ -20,7 +20,7 @@ from dgc_jax.train.state import TrainState, embed
 
 ACTIVE = 1e-3  # share of the probe pixels from which on a cluster counts as active
 RARE = 1e-3  # share of the sample pixels that stay below the similarity floor
-_COSINES = np.linspace(-1, 1, 2**14 + 1)  # edges of a histogram; float32 holds them exactly
+_COSINES = np.round(np.linspace(-1, 1, 20_001), 4)  # edges of a histogram
 
 
 class Progress(NamedTuple):
