@@ -124,7 +124,7 @@ def test_floor_is_the_quantile_of_the_sample_pixels(
     assert len(ordered) == 16 * 32 * 32
     floor, rare = segmenter.similarity_floor, int(monitor.RARE * len(ordered))
     assert floor is not None
-    assert rare == 16
+    assert rare == 163
     # So many pixels are below it, and a histogram's bin more would be one more.
     assert floor <= ordered[rare] + 1e-6
     assert floor > ordered[rare] - 1e-4 - 1e-6
@@ -137,7 +137,8 @@ def test_floor_is_below_every_pixel_where_they_are_few(
     config = tiny_run.config(clusters__sample=1, train__steps=1)
     state = _state(segmenter, config)
     crops, valid = next(loop.sample_batches(config, options.scenes(config), 1))
-    valid = valid & (np.arange(32) < 20)  # 640 of 1024 pixels: less than one in a thousand
+    valid = valid & (np.add.outer(np.arange(32), np.arange(32)) < 13)  # 91: none in a hundred
+    assert 0 < valid.sum() < 100
     floor = monitor.cluster_spectra(state, [(crops, valid)])[2]
     least = cosines_of(segmenter, crops, valid).max(-1)[valid].min()
     assert least - 1e-4 - 1e-6 < floor <= least + 1e-6
@@ -359,8 +360,8 @@ def test_table_and_screen_tell_the_scenes_numbers(
     share = 100 * unlike / seen.sum()
     assert 5 < share < 10
     assert f"lamp: segmented, {share:.1f} % of its pixels unlike any cluster" in said
-    assert "warning: lamp has much that the model was not trained on" in said
-    assert "warning: known" not in said
+    assert f"warning: {share:.1f} % of the pixels of lamp are unlike what the model was" in said
+    assert said.count("warning") == 1
 
 
 def test_a_scene_without_data_has_no_numbers(tmp_path: pathlib.Path) -> None:

@@ -179,9 +179,9 @@ def tell(
     lines = [f"{scene}: {what}{more}"]
     if share is not None and share > MANY:
         lines.append(
-            f"warning: {scene} has much that the model was not trained on, be it a material, a "
-            f"light or a unit: {percent(share)} of its pixels. Their labels mean little; "
-            f"{scene}_unlike.png (--format png) shows where they are."
+            f"warning: {percent(share)} of the pixels of {scene} are unlike what the model was "
+            "trained on (another material, light or unit of reflectance?), and their labels mean "
+            f"little; {scene}_unlike.png, of --format png, shows where they are."
         )
     for text in lines:
         console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -19,7 +19,7 @@ from dgc_jax.model import centroids, information, normalisation
 from dgc_jax.train.state import TrainState, embed
 
 ACTIVE = 1e-3  # share of the probe pixels from which on a cluster counts as active
-RARE = 1e-3  # share of the sample pixels that stay below the similarity floor
+RARE = 0.01  # share of the sample pixels that stay below the similarity floor; measured
 _COSINES = np.round(np.linspace(-1, 1, 20_001), 4)  # edges of a histogram
 
 
