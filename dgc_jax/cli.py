@@ -184,6 +184,11 @@ def _prepare_one(
     default=0,
     help="Regions of fewer pixels than this take the label of their neighbours.",
 )
+@click.option(
+    "--confidence",
+    is_flag=True,
+    help="Also write how sure each label is, and which pixels are unlike any cluster.",
+)
 @_view_option
 @click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")
 @click.option("--num-processes", type=int, help="How many they are.")
@@ -196,6 +201,7 @@ def segment(
     out: str,
     formats: str,
     sieve: int,
+    confidence: bool,
     view_path: str | None,
     coordinator: str | None,
     num_processes: int | None,
@@ -219,6 +225,7 @@ def segment(
             formats=_listed(formats),
             view_path=view_path,
             sieve=sieve,
+            confidence=confidence,
             reading=reading,
             console=console,
         )

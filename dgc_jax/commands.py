@@ -28,7 +28,8 @@ from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.experiment import add_scene, scored
-from dgc_jax.show import results, together
+from dgc_jax.show import confidence as sure
+from dgc_jax.show import results, tables, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
@@ -50,6 +51,7 @@ def segment(
     formats: Sequence[str] = ("envi", "png"),
     view_path: str | None = None,
     sieve: int = 0,
+    confidence: bool = False,
     reading: Mapping[str, Any] | None = None,
     console: rich.console.Console | None = None,
 ) -> dict[str, str | None]:
@@ -66,6 +68,7 @@ def segment(
         formats: some of `dgc_jax.show.results.FORMATS`.
         view_path: JSON file of `dgc merge`, clusters to be shown as one.
         sieve: regions of fewer pixels join their neighbours, see `dgc_jax.apply.sieve`; 0: none.
+        confidence: also tell how sure the labels are, see `dgc_jax.show.confidence`.
         reading: some of `READING`, where scenes are to be read in another way than in training.
         console: where progress is shown.
 
@@ -87,6 +90,13 @@ def segment(
     segmenter = load(workdir)
     if view_path is not None:
         segmenter = segmenter.with_view(view_path)
+    if confidence and segmenter.similarity_floor is None and processes.first():
+        console.print(
+            f"note: {workdir} was trained by an earlier version, which kept no similarity floor: "
+            "margins are written, but no pixels are called unlike any cluster. Training again "
+            "gives one.",
+            soft_wrap=True,
+        )
     trained = segmenter.config["data"]
     how = {name: trained[name] for name in READING} | _given(reading)
     beside = (how["mask"], how["dark"], how["white"])
@@ -105,32 +115,39 @@ def segment(
             out,
             formats=formats,
             smallest=sieve,
-            done=[results.finished(out, scene_name(path), formats) for path in paths],
+            confidence=confidence,
+            done=[
+                results.finished(out, scene_name(path), formats, confidence=confidence)
+                for path in paths
+            ],
             console=console,
         )
         if summaries and processes.first():
-            results.write_summaries(out, segmenter, summaries)
+            _sum_up(out, segmenter, summaries, confidence)
         return wrong
 
     summaries, wrong = [], {}
     for path in rich.progress.track(paths, "segmenting", console=console):
         try:
             cube = segmenter.adapt(_opened(path, how))
-            if done := results.finished(out, cube.name, formats):
+            if done := results.finished(out, cube.name, formats, confidence=confidence):
                 labels = results.read_map(out, cube.name, formats, cube.shape[:2])
                 summaries.append(results.summarise(segmenter, cube, labels))
             else:
-                _, summary = results.segment_scene(segmenter, cube, out, formats, smallest=sieve)
+                _, summary = results.segment_scene(
+                    segmenter, cube, out, formats, smallest=sieve, confidence=confidence
+                )
                 summaries.append(summary)
+            line = sure.read(out, cube.name) if confidence else None
         except InputError as error:
             wrong[path] = str(error)
             print(f"dgc: {error}", file=sys.stderr)
             continue
         wrong[path] = None
         what = "complete already" if done else "segmented"
-        console.print(f"{cube.name}: {what}", highlight=False, markup=False, soft_wrap=True)
+        sure.tell(console, cube.name, what, line)
     if summaries:
-        results.write_summaries(out, segmenter, summaries)
+        _sum_up(out, segmenter, summaries, confidence)
     return wrong
 
 
@@ -315,6 +332,16 @@ def _json(path: str) -> dict[str, Any] | None:
             return json.load(file)
     except (OSError, ValueError):
         return None
+
+
+def _sum_up(
+    out: str, segmenter: Segmenter, summaries: Sequence[results.Summary], confidence: bool
+) -> None:
+    """Writes the tables of all scenes together."""
+    results.write_summaries(out, segmenter, summaries)
+    if confidence:
+        lines = [sure.read(out, summary.areas[0].scene) for summary in summaries]
+        tables.write_confidence_csv(os.path.join(out, "confidence.csv"), lines)
 
 
 def _opened(path: str, how: Mapping[str, Any]) -> Cube:

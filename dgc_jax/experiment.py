@@ -175,6 +175,7 @@ def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:
             "colours": colours(number).tolist(),
             "classes": classes,
             "background": options.background(config),
+            "similarity_floor": trained.floor,
         },
     )
 

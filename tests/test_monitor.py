@@ -186,7 +186,7 @@ def test_cluster_spectra_are_the_group_means_of_the_valid_pixels(state, probes, 
     binned = crops[valid].astype(np.float64).reshape(-1, 20, 2).mean(axis=-1)
     poisoned = np.where(valid[..., None], crops, np.nan)
     parts = [(poisoned[:1], valid[:1]), (poisoned[1:], valid[1:])]
-    means, counts = monitor.cluster_spectra(state, parts)
+    means, counts, _ = monitor.cluster_spectra(state, parts)
     np.testing.assert_array_equal(counts, np.bincount(labels, minlength=CLUSTERS))
     assert counts.min() > 0
     want = [binned[labels == k].mean(axis=0) for k in range(CLUSTERS)]
@@ -194,7 +194,7 @@ def test_cluster_spectra_are_the_group_means_of_the_valid_pixels(state, probes, 
 
 
 def test_a_cluster_without_pixels_has_a_spectrum_of_zeros(state, probes):
-    means, counts = monitor.cluster_spectra(with_centroids(state, (1, 1, 2, 3)), [probes])
+    means, counts, _ = monitor.cluster_spectra(with_centroids(state, (1, 1, 2, 3)), [probes])
     assert counts[1] == 0
     assert not np.any(means[1])
     assert counts.sum() == probes[1].sum()

@@ -128,7 +128,7 @@ def test_killed_process_ends_segmenting_and_two_others_complete_it_as_one_would(
     np.save(scenes / "c_bad.npy", reflectance[..., :7])
     np.save(scenes / "d_small.npy", reflectance[:, 20:])
     command = ["-c", DGC, "segment", str(tiny_run.workdir), str(scenes), "--format=npy,png,zarr"]
-    command.append(f"--out={tmp_path / 'two'}")
+    command += ["--confidence", f"--out={tmp_path / 'two'}"]
     flags = ("--coordinator=localhost:{port}", "--num-processes=2", "--process-id={index}")
     kill_second(start(command, *flags), (tmp_path / "two" / ".a_wide.labels").exists)
     assert not (tmp_path / "two" / "areas.csv").exists()
@@ -149,7 +149,11 @@ def test_killed_process_ends_segmenting_and_two_others_complete_it_as_one_would(
     assert "1 of 4 scenes failed" in together[0][1]
 
     wrong = segment(
-        str(tiny_run.workdir), str(scenes), str(tmp_path / "one"), formats=("npy", "png", "zarr")
+        str(tiny_run.workdir),
+        str(scenes),
+        str(tmp_path / "one"),
+        formats=("npy", "png", "zarr"),
+        confidence=True,
     )
     assert [path for path, why in wrong.items() if why] == [str(scenes / "c_bad.npy")]
     names = [sorted(os.listdir(tmp_path / folder)) for folder in ("one", "two")]
@@ -159,8 +163,9 @@ def test_killed_process_ends_segmenting_and_two_others_complete_it_as_one_would(
         if one.is_file() and name != "segmented_by.json":
             assert one.read_bytes() == two.read_bytes(), name
     for name in ("a_wide", "b_small", "d_small"):
-        one, two = (np.load(tmp_path / folder / f"{name}.npy") for folder in ("one", "two"))
-        np.testing.assert_array_equal(one, two)
+        for ending in (".npy", "_margin.npy"):
+            one, two = (np.load(tmp_path / folder / f"{name}{ending}") for folder in ("one", "two"))
+            np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize(

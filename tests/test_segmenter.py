@@ -84,7 +84,6 @@ def test_tiles_give_the_labels_of_the_whole_image(
         assert np.any(cut[0] != whole[:tile, :tile])
 
 
-@pytest.mark.parametrize("count", [1, 3, 40])
 def test_doubt_of_tiles_is_that_of_the_whole_image(segmenter: Segmenter, scene: Cube) -> None:
     reflectance, valid = scene.read(0, 0, 150, 133)
     shares = np.asarray(segmenter.probabilities(reflectance[None], valid[None]))[0]
@@ -110,6 +109,7 @@ def test_doubt_of_tiles_is_that_of_the_whole_image(segmenter: Segmenter, scene: 
     assert seen == valid.size
 
 
+@pytest.mark.parametrize("count", [1, 3, 40])
 def test_parts_share_the_tiles_out_and_cover_the_scene_once(
     segmenter: Segmenter, scene: Cube, whole: np.ndarray, count: int
 ) -> None:

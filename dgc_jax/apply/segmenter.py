@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from dgc_jax.apply.tiles import Doubt, Labelled, Tile, best_side, walk
+from dgc_jax.apply.tiles import Confidence, Doubt, Labelled, Tile, best_side, walk
 from dgc_jax.data.cube import Cube, Stored
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, normalisation
@@ -51,6 +51,8 @@ class Segmenter:
         background: the classes that count as background, or None.
         config: the configuration of its run, as JSON values.
         identity: fingerprint of the model; equal ones give equal maps.
+        similarity_floor: cosine to the nearest trained centroid below which a pixel is unlike any
+            cluster, see `dgc_jax.train.monitor.RARE`; None for models of earlier versions.
     """
 
     recipe: Recipe
@@ -68,6 +70,7 @@ class Segmenter:
     background: tuple[int, ...] | None
     config: dict[str, Any]
     identity: str
+    similarity_floor: float | None = None
 
     @property
     def clusters(self) -> int:
@@ -101,17 +104,23 @@ class Segmenter:
         Returns:
             `[batch, row, column, K]` float32 that sums to 1, and 0 where invalid.
         """
+        return jnp.asarray(self._doubt(*self._checked(batch, valid)).probabilities)
+
+    def confidence(self, batch: jax.typing.ArrayLike, valid: Any = None) -> Confidence:
+        """How sure the labels of a batch of crops are; arguments as `predict`.
+
+        Returns:
+            Margin, similarity and which pixels are unlike any cluster, `[batch, row, column]`.
+        """
         crops, valid = self._checked(batch, valid)
-        return _probabilities(
-            self.recipe,
-            self.params,
-            self.bank,
-            self.normalisation,
-            self.lookup,
-            crops,
-            valid,
-            clusters=self.clusters,
-        )
+        probabilities, similarity = (jnp.asarray(each) for each in self._doubt(crops, valid))
+        two = jax.lax.top_k(probabilities, min(2, self.clusters))[0]
+        # With one cluster nothing competes.
+        margin = two[..., 0] - two[..., 1] if self.clusters > 1 else two[..., 0]
+        unlike = None
+        if self.similarity_floor is not None:
+            unlike = valid & (similarity < self.similarity_floor)
+        return Confidence(margin, similarity, unlike)
 
     def segment(self, cube: Cube, tile: int | None = None) -> np.ndarray:
         """Labels a whole scene, tile by tile, exactly as if it were one image.
@@ -214,6 +223,10 @@ class Segmenter:
             )
         return cube
 
+    def _doubt(self, crops: jax.Array, valid: jax.Array) -> Doubt:
+        model = self.recipe, self.params, self.bank, self.normalisation, self.lookup
+        return _crop_doubt(*model, crops, valid, clusters=self.clusters)
+
     def _label(self, stored: Stored, blank: bool, *, doubt: bool) -> Labelled:
         """Labels a window of the model's bands, without waiting for them."""
         clusters = self.clusters if doubt else None
@@ -272,6 +285,7 @@ def from_model(model: checkpoint.Model) -> Segmenter:
         identity=hashlib.sha256(
             json.dumps(about, sort_keys=True).encode() + np.asarray(arrays["centroids"]).tobytes()
         ).hexdigest(),
+        similarity_floor=about.get("similarity_floor"),
     )
 
 
@@ -331,12 +345,11 @@ def _window_labels(
     labels = jnp.where(valid, lookup[centroids.nearest(z, bank)], 0)
     if clusters is None:
         return labels, None
-    shares = _shares(recipe, bank, lookup, z, valid, clusters)
-    return labels, Doubt(shares, jnp.where(valid, jnp.max(z @ bank.T, axis=-1), 0))
+    return labels, _doubt(recipe, bank, lookup, z, valid, clusters)
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="clusters")
-def _probabilities(
+def _crop_doubt(
     recipe: Recipe,
     params: Parameters,
     bank: jax.Array,
@@ -346,20 +359,22 @@ def _probabilities(
     valid: jax.Array,
     *,
     clusters: int,
-) -> jax.Array:
+) -> Doubt:
     z = _embed(recipe, params, constants, crops, valid)
-    return _shares(recipe, bank, lookup, z, valid, clusters)
+    return _doubt(recipe, bank, lookup, z, valid, clusters)
 
 
-def _shares(
+def _doubt(
     recipe: Recipe,
     bank: jax.Array,
     lookup: jax.Array,
     z: jax.Array,
     valid: jax.Array,
     clusters: int,
-) -> jax.Array:
-    """Probabilities `[..., clusters]` of the final clusters, 0 where invalid."""
+) -> Doubt:
     q = jnp.exp(centroids.assign(z, bank, recipe.temperature))
     member = jax.nn.one_hot(lookup - 1, clusters)  # [K', K]
-    return jnp.where(valid[..., None], q @ member, 0)
+    return Doubt(
+        jnp.where(valid[..., None], q @ member, 0),
+        jnp.where(valid, jnp.max(z @ bank.T, axis=-1), 0),
+    )

@@ -75,6 +75,21 @@ class Doubt(NamedTuple):
         return two[..., -1] - two[..., -2]
 
 
+class Confidence(NamedTuple):
+    """How sure the labels of crops are; 0 and False where there is no data.
+
+    Attributes:
+        margin: `[batch, row, column]` float32, the greatest probability less the second, 0..1.
+        similarity: `[batch, row, column]` float32 cosine to the nearest trained centroid.
+        unlike: `[batch, row, column]` bool, pixels that are unlike any cluster: their similarity is
+            below the model's floor. None for a model without one.
+    """
+
+    margin: jax.Array
+    similarity: jax.Array
+    unlike: jax.Array | None
+
+
 Labelled = tuple[np.ndarray | jax.Array, Doubt | None]
 """Labels `[row, column]` of a window, and perhaps how sure they are."""
 

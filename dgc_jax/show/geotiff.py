@@ -7,10 +7,11 @@ which is written beside it, and tags `CLASS_1`, `CLASS_2`, ... repeat them insid
 Source: GDAL, GTiff driver and PAMDataset schema (https://gdal.org/en/stable/drivers/raster/gtiff.html).
 """
 
+import contextlib
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -46,29 +47,77 @@ def write_geotiff(
         InputError: rasterio is missing, or the files cannot be written.
     """
     check(labels, colours, names)
-    rasterio = import_rasterio(f"Writing {os.fspath(path)}")
-    crs, transform = georeference(geo or {})
-    place = {} if transform is None else {"transform": rasterio.Affine(*transform)}
-    if crs is not None:
-        place["crs"] = crs
     categories = "".join(f"<Category>{escape(name)}</Category>" for name in ("no data", *names))
     # The map is renamed last: where there is a map, there are names.
     with (
         replacing(path) as temporary,
         replacing(f"{os.fspath(path)}.aux.xml") as beside,
-        warnings.catch_warnings(),
     ):
+        with _written(path, temporary, labels[None], ("cluster",), 0, geo) as image:
+            image.write_colormap(1, dict(enumerate(map(tuple, colours.tolist()))))
+            image.update_tags(TIFFTAG_IMAGEDESCRIPTION=description or "label map")
+            image.update_tags(**{f"CLASS_{k}": name for k, name in enumerate(names, 1)})
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(
+                '<PAMDataset><PAMRasterBand band="1">'
+                f"<CategoryNames>{categories}</CategoryNames>"
+                "</PAMRasterBand></PAMDataset>\n"
+            )
+
+
+def write_geotiff_bands(
+    path: str | os.PathLike[str],
+    bands: np.ndarray,
+    names: Sequence[str],
+    geo: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Writes numbers of every pixel as GeoTIFF, NaN = no data.
+
+    Args:
+        path: file to write.
+        bands: `[band, row, column]` float32.
+        names: description of each band.
+        geo: the scene's georeference, see `georeference`.
+        tags: what else there is to say.
+
+    Raises:
+        InputError: rasterio is missing, or the file cannot be written.
+    """
+    with (
+        replacing(path) as temporary,
+        _written(path, temporary, bands, names, float("nan"), geo) as image,
+    ):
+        image.update_tags(**(tags or {}))
+
+
+@contextlib.contextmanager
+def _written(
+    path: str | os.PathLike[str],
+    temporary: str,
+    bands: np.ndarray,
+    names: Sequence[str],
+    nodata: float,
+    geo: Mapping[str, Any] | None,
+) -> Iterator[Any]:
+    """Writes `[band, row, column]`, and gives the open image for what is to be said of it."""
+    rasterio = import_rasterio(f"Writing {os.fspath(path)}")
+    crs, transform = georeference(geo or {})
+    place = {} if transform is None else {"transform": rasterio.Affine(*transform)}
+    if crs is not None:
+        place["crs"] = crs
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
             with rasterio.open(
                 temporary,
                 "w",
                 driver="GTiff",
-                height=labels.shape[0],
-                width=labels.shape[1],
-                count=1,
-                dtype="uint8",
-                nodata=0,
+                height=bands.shape[1],
+                width=bands.shape[2],
+                count=len(bands),
+                dtype=bands.dtype.name,
+                nodata=nodata,
                 tiled=True,
                 blockxsize=_TILE,
                 blockysize=_TILE,
@@ -76,23 +125,15 @@ def write_geotiff(
                 bigtiff="if_safer",
                 **place,
             ) as image:
-                image.write(labels, 1)
-                image.write_colormap(1, dict(enumerate(map(tuple, colours.tolist()))))
-                image.set_band_description(1, "cluster")
-                image.update_tags(TIFFTAG_IMAGEDESCRIPTION=description or "label map")
-                image.update_tags(**{f"CLASS_{k}": name for k, name in enumerate(names, 1)})
+                image.write(bands)
+                image.descriptions = tuple(names)
+                yield image
         except rasterio.errors.RasterioError as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise InputError(
                 f"{os.fspath(path)} cannot be written ({reason}); choose an output folder that "
                 "can be."
             ) from error
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(
-                '<PAMDataset><PAMRasterBand band="1">'
-                f"<CategoryNames>{categories}</CategoryNames>"
-                "</PAMRasterBand></PAMDataset>\n"
-            )
 
 
 def georeference(geo: Mapping[str, Any]) -> tuple[Any, list[float] | None]:

@@ -210,28 +210,64 @@ def write_envi(
     plain = [_header_text(name).replace(",", ";") for name in names]
     header = {
         "description": _header_text(description) or "label map",
-        "samples": labels.shape[1],
-        "lines": labels.shape[0],
-        "bands": 1,
-        "header offset": 0,
         "file type": "ENVI Classification",
         "data type": 1,
-        "interleave": "bsq",
-        "byte order": 0,
         "classes": len(colours),
         "class names": ["no data", *(name or f"cluster {k}" for k, name in enumerate(plain, 1))],
         "class lookup": colours.ravel().tolist(),
         "band names": ["cluster"],
         "data ignore value": 0,
     }
+    _write_raw(os.fspath(path_stem), header, labels[None], geo)
+
+
+def write_envi_bands(
+    path_stem: str | os.PathLike[str],
+    bands: np.ndarray,
+    names: Sequence[str],
+    geo: Mapping[str, Any] | None = None,
+    description: str = "",
+) -> None:
+    """Writes numbers of every pixel as an ENVI image, `path_stem` + `.hdr` and `.img`.
+
+    Args:
+        path_stem: where to write, without extension.
+        bands: `[band, row, column]` float32, NaN = no data, as ENVI takes it without being told.
+        names: name of each band, without commas or braces.
+        geo: as for `write_envi`.
+        description: one line on what the image is.
+
+    Raises:
+        InputError: the files cannot be written.
+    """
+    header = {
+        "description": _header_text(description),
+        "file type": "ENVI Standard",
+        "data type": 4,
+        "band names": list(names),
+    }
+    _write_raw(os.fspath(path_stem), header, bands.astype("<f4", copy=False), geo)
+
+
+def _write_raw(
+    stem: str, header: dict[str, Any], bands: np.ndarray, geo: Mapping[str, Any] | None
+) -> None:
+    """Writes `[band, row, column]` with a header that says the rest."""
+    header |= {
+        "samples": bands.shape[2],
+        "lines": bands.shape[1],
+        "bands": bands.shape[0],
+        "header offset": 0,
+        "interleave": "bsq",
+        "byte order": 0,
+    }
     for field in ("map info", "coordinate system string"):
         if geo and geo.get(field):
             header[field] = _braced(geo[field])
-    stem = os.fspath(path_stem)
     # The header is renamed last: where there is a header, there are data.
     with replacing(f"{stem}.hdr") as header_file, replacing(f"{stem}.img") as data_file:
         spectral.io.envi.write_envi_header(header_file, header)
-        labels.tofile(data_file)
+        bands.tofile(data_file)
 
 
 def _header_text(text: str) -> str:
@@ -259,6 +295,27 @@ def write_zarr(
         InputError: the folder cannot be written, or holds something that is no zarr array.
     """
     check(labels, colours, names)
+    about = {"class_names": ["no data", *names], "class_colors": colours.tolist()}
+    write_zarr_array(path, labels, ("row", "column"), about)
+
+
+def write_zarr_array(
+    path: str | os.PathLike[str],
+    array: np.ndarray,
+    dimensions: Sequence[str],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Writes numbers as a zarr (version 3) array; no data is 0, or NaN among floats.
+
+    Args:
+        path: folder to write; an older zarr array there is replaced, anything else is not.
+        array: the numbers.
+        dimensions: name of each axis.
+        attributes: what else there is to say, as JSON values.
+
+    Raises:
+        InputError: the folder cannot be written, or holds something that is no zarr array.
+    """
     target = os.path.abspath(path)
     old = os.path.exists(target)
     if old and not os.path.isfile(os.path.join(target, "zarr.json")):
@@ -273,26 +330,23 @@ def write_zarr(
                         "chunk_grid": {
                             "name": "regular",
                             "configuration": {
-                                "chunk_shape": [max(1, min(n, _ZARR_CHUNK)) for n in labels.shape]
+                                "chunk_shape": [max(1, min(n, _ZARR_CHUNK)) for n in array.shape]
                             },
                         },
                         "codecs": [
-                            {"name": "bytes"},
+                            {"name": "bytes", "configuration": {"endian": "little"}},
                             {"name": "zstd", "configuration": {"level": 3}},
                         ],
-                        "data_type": "uint8",
-                        "fill_value": 0,
-                        "dimension_names": ["row", "column"],
-                        "attributes": {
-                            "class_names": ["no data", *names],
-                            "class_colors": colours.tolist(),
-                        },
+                        "data_type": array.dtype.name,
+                        "fill_value": "NaN" if array.dtype.kind == "f" else 0,
+                        "dimension_names": list(dimensions),
+                        "attributes": dict(attributes),
                     },
                 },
                 create=True,
-                shape=labels.shape,
+                shape=array.shape,
             ).result()
-            store.write(labels).result()
+            store.write(array).result()
         except ValueError as error:  # how TensorStore reports a full or forbidden disk
             reason = re.split(r"[\n;]", str(error))[0]
             raise InputError(

@@ -58,9 +58,10 @@ class Portrait:
         self._rows = shown_positions(rows, -(-rows // step))
         self._columns = shown_positions(columns, -(-columns // step))
         self._quicklook = Quicklook(cube.shape, cube.wavelengths, largest=largest)
-        self._labels, self._margin = (
-            np.zeros((len(self._rows), len(self._columns)), np.uint8) for _ in range(2)
+        self._labels, self._margin, self._unlike = (
+            np.zeros((len(self._rows), len(self._columns)), np.uint8) for _ in range(3)
         )
+        self._floor = segmenter.similarity_floor
         number = max(4, _SAMPLES // scenes // (2 * bands + clusters))
         spacing = max(1, math.ceil(math.sqrt(rows * columns / number)))
         self._at = tuple(
@@ -71,6 +72,7 @@ class Portrait:
         self._shares = np.zeros((*grid, clusters), np.uint8)
         self._sampled = np.zeros(grid, np.uint8)  # their labels
         self.pixels = np.zeros(clusters + 1, np.int64)
+        self.unlike = None if self._floor is None else 0
 
     def add(self, tile: Tile) -> None:
         """Adds a tile that was walked with `doubt`."""
@@ -84,6 +86,10 @@ class Portrait:
         into, at = _hits((self._rows, self._columns), tile)
         self._labels[into] = tile.labels[at]
         self._margin[into] = np.round(255 * tile.doubt.margin()[at])
+        if self.unlike is not None:
+            unlike = (tile.labels > 0) & (np.asarray(tile.doubt.similarity) < self._floor)
+            self._unlike[into] = unlike[at]
+            self.unlike += int(np.count_nonzero(unlike))
         into, at = _hits(self._at, tile)
         self._sampled[into] = tile.labels[at]
         self._spectra[into] = tile.numbers[at].astype(np.float32) / np.float32(tile.divisor)
@@ -108,6 +114,8 @@ class Portrait:
             "quicklook": _picture(self._quicklook.finish(), "jpeg"),
             "labels": _picture(self._labels),
             "margin": _picture(self._margin),
+            "unlike": _picture(self._unlike) if self._unlike.any() else None,
+            "unlike_pixels": self.unlike,
             "truth": None
             if self._truth is None
             else _picture(self._truth[np.ix_(self._rows, self._columns)]),

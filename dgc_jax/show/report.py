@@ -27,6 +27,7 @@ from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import Spectra, standard_deviation
 from dgc_jax.apply.view import Group
 from dgc_jax.model import centroids
+from dgc_jax.show.confidence import MANY
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
 from dgc_jax.show.portrait import Portrait, packed
@@ -217,6 +218,12 @@ def concerns(
             found.append(
                 f"{100 * share:.0f} % of {portrait.name} has no data; check its mask and its "
                 "ignore value with dgc inspect."
+            )
+        valid = max(1, portrait.pixels[1:].sum())
+        if portrait.unlike is not None and 100 * portrait.unlike / valid > MANY:
+            found.append(
+                f"{100 * portrait.unlike / valid:.0f} % of {portrait.name} is unlike any cluster, "
+                "as if the training had not seen its like; look at its confidence."
             )
     found += _light(portraits)
     if summary is not None:

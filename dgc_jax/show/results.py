@@ -13,6 +13,7 @@ from dgc_jax.apply.spectra import Spectra, combine, empty, measure
 from dgc_jax.apply.tiles import Tile
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.labels import read_labels
+from dgc_jax.show import confidence as sure
 from dgc_jax.show import geotiff, maps, tables
 from dgc_jax.show.overlay import write_overlay
 
@@ -43,6 +44,7 @@ def segment_scene(
     *,
     smallest: int = 0,
     see: Callable[[Tile], None] | None = None,
+    confidence: bool = False,
 ) -> tuple[np.ndarray, Summary]:
     """Segments a scene and writes `<folder>/<scene>...` in the formats asked for.
 
@@ -55,6 +57,7 @@ def segment_scene(
         formats: some of `FORMATS`, or none of them.
         smallest: regions of fewer pixels give way, see `dgc_jax.apply.sieve`; 0: none.
         see: is shown every tile as it was labelled, with its doubt.
+        confidence: also write how sure the labels are, see `dgc_jax.show.confidence`.
 
     Returns:
         `[row, column]` uint8 labels, 0 = no data, 1..K; and the spectra and areas of them.
@@ -66,11 +69,15 @@ def segment_scene(
     labels = np.zeros(cube.shape[:2], np.uint8)
     spectra = empty(segmenter.clusters, segmenter.bands)
     look = maps.Quicklook(cube.shape, cube.wavelengths)
-    for tile in segmenter.walk(cube, doubt=see is not None):
+    doubts = sure.blank(cube.shape[:2]) if confidence else None
+    for tile in segmenter.walk(cube, doubt=confidence or see is not None):
         if see is not None:
             see(tile)
         height, width = tile.labels.shape
-        labels[tile.row : tile.row + height, tile.column : tile.column + width] = tile.labels
+        at = np.s_[tile.row : tile.row + height, tile.column : tile.column + width]
+        labels[at] = tile.labels
+        if doubts is not None:
+            doubts[:, *at] = sure.bands_of(tile)
         if "png" in formats:
             look.add(tile.row, tile.column, tile.numbers, tile.labels > 0, tile.divisor)
         if smallest < 2:
@@ -80,6 +87,8 @@ def segment_scene(
         labels = sieve(labels, smallest)
         spectra = scene_spectra(cube, labels, segmenter.clusters)
     write_maps(segmenter, cube, labels, folder, formats, look.finish())
+    if doubts is not None:
+        sure.write(segmenter, cube, labels, doubts, folder, formats)
     return labels, Summary(spectra, tables.areas(cube.name, labels, segmenter.names))
 
 
@@ -127,8 +136,17 @@ def write_maps(
         write[name]()
 
 
-def finished(folder: str, name: str, formats: Sequence[str]) -> bool:
-    """Whether the maps of a scene are there already; what is written last counts."""
+def finished(folder: str, name: str, formats: Sequence[str], *, confidence: bool = False) -> bool:
+    """Whether the maps of a scene are there already; what is written last counts.
+
+    Args:
+        folder: where they would be.
+        name: of the scene.
+        formats: some of `FORMATS`.
+        confidence: whether it must be told, too, how sure the labels are.
+    """
+    if confidence and not sure.finished(folder, name, formats):
+        return False
     last = _ENDINGS | {"png": "_overlay.png"}
     return all(os.path.exists(os.path.join(folder, name + last[f])) for f in formats)
 

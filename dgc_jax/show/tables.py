@@ -82,6 +82,42 @@ def write_areas_csv(path: str | os.PathLike[str], rows: Iterable[Area]) -> None:
     _write_csv(path, Area._fields, lines)
 
 
+class SceneConfidence(NamedTuple):
+    """One line of the confidence table: how sure the labels of a scene are.
+
+    Attributes:
+        scene: name of the scene.
+        pixels: valid pixels.
+        mean_margin: mean over them of the greatest probability less the second; None: no pixels.
+        percent_below_half: share of them whose margin is below 0.5, per cent; None: no pixels.
+        unlike_pixels: those that are unlike any cluster; None: the model has no similarity floor.
+        unlike_percent: their share, per cent; None: as above, or no pixels.
+        similarity_floor: cosine to the nearest centroid below which a pixel is unlike any cluster.
+    """
+
+    scene: str
+    pixels: int
+    mean_margin: float | None
+    percent_below_half: float | None
+    unlike_pixels: int | None
+    unlike_percent: float | None
+    similarity_floor: float | None
+
+
+def write_confidence_csv(path: str | os.PathLike[str], rows: Iterable[SceneConfidence]) -> None:
+    """Writes how sure the labels of one or more scenes are, a line a scene.
+
+    Args:
+        path: file to write.
+        rows: lines, columns as the attributes of `SceneConfidence`; None is an empty cell.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    lines = ([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    _write_csv(path, SceneConfidence._fields, lines)
+
+
 def write_spectra_csv(
     path: str | os.PathLike[str],
     wavelengths: np.ndarray | None,

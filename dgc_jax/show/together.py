@@ -10,7 +10,8 @@ keep all of them busy, and one scene of many tiles does as well:
                 tiles 0, 2, 4 of scene 1
 
 The labels of a scene go through one zarr store `<folder>/.<scene>.labels`, of which a tile is a
-chunk: no two processes write the same file. The folder is one that all machines share.
+chunk, and how sure they are through `.<scene>.doubts`: no two processes write the same file. The
+folder is one that all machines share.
 """
 
 import contextlib
@@ -32,9 +33,13 @@ from dgc_jax.apply.spectra import Spectra
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.errors import InputError
+from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables
 
-_SUFFIX = ".labels"
+_SUFFIXES = (".labels", ".doubts")
+
+_Stores = list[ts.TensorStore]
+"""Labels `[row, column]` uint8 of a scene, and perhaps margin and similarity."""
 
 
 def segment_scenes(
@@ -45,6 +50,7 @@ def segment_scenes(
     *,
     formats: Sequence[str] = ("envi", "png"),
     smallest: int = 0,
+    confidence: bool = False,
     done: Sequence[bool] | None = None,
     console: rich.console.Console,
 ) -> tuple[list[results.Summary], dict[str, str | None]]:
@@ -60,6 +66,7 @@ def segment_scenes(
         folder: for the maps; made if missing.
         formats: some of `dgc_jax.show.results.FORMATS`.
         smallest: pixels that a region needs to stay, see `dgc_jax.apply.sieve`.
+        confidence: also write how sure the labels are, see `dgc_jax.show.confidence`.
         done: which scenes have their maps already; None: none.
         console: where progress is shown.
 
@@ -77,28 +84,35 @@ def segment_scenes(
         range(0, len(paths), count), "segmenting", console=console, disable=not processes.first()
     ):
         group = range(start, min(start + count, len(paths)))
-        labelled: dict[int, tuple[Cube, ts.TensorStore | None]] = {}
+        labelled: dict[int, tuple[Cube, _Stores | None]] = {}
         for number in group:
             with _told(wrong, paths[number]):
                 cube = segmenter.adapt(open_scene(paths[number]))
                 part = ((index + number) % count, count)
-                store = None if done[number] else _label(segmenter, cube, folder, part)
-                labelled[number] = cube, store
+                stores = None
+                if not done[number]:
+                    stores = _label(segmenter, cube, folder, part, confidence)
+                labelled[number] = cube, stores
         _share(wrong)
         mine = start + index
         if mine not in group or wrong[paths[mine]] is not None:
             continue
         with _told(wrong, paths[mine]):
-            cube, store = labelled[mine]
-            if store is None:
+            cube, stores = labelled[mine]
+            if stores is None:
                 labels = results.read_map(folder, cube.name, formats, cube.shape[:2])
             else:
-                labels = sieve(store.read().result(), smallest)
+                labels = sieve(stores[0].read().result(), smallest)
                 results.write_maps(segmenter, cube, labels, folder, formats)
+                for doubts in stores[1:]:
+                    bands = doubts.read().result()
+                    sure.write(segmenter, cube, labels, bands, folder, formats)
             spectra = results.summarise(segmenter, cube, labels).spectra
             pixels[mine], moments[mine] = spectra.count, (spectra.mean, spectra.squares)
-            what = "segmented" if store is not None else "complete already"
-            console.print(f"{cube.name}: {what}", highlight=False, markup=False, soft_wrap=True)
+            what = "segmented" if stores is not None else "complete already"
+            sure.tell(
+                console, cube.name, what, sure.read(folder, cube.name) if confidence else None
+            )
     _share(wrong)
     if processes.first():
         clean(folder)
@@ -116,31 +130,26 @@ def segment_scenes(
     ], wrong
 
 
-def _label(segmenter: Segmenter, cube: Cube, folder: str, part: tuple[int, int]) -> ts.TensorStore:
-    """Writes a part of the tiles; gives the store of `[row, column]` uint8 labels.
+def _label(
+    segmenter: Segmenter, cube: Cube, folder: str, part: tuple[int, int], confidence: bool
+) -> _Stores:
+    """Writes a part of the tiles, and gives the stores of all.
 
-    Nobody waits for the store: whoever comes first makes it.
+    Nobody waits for a store: whoever comes first makes it.
     """
-    path = os.path.join(os.path.abspath(folder), f".{cube.name}{_SUFFIX}")
+    path = os.path.join(os.path.abspath(folder), f".{cube.name}")
     side = segmenter.tile_side(cube)  # of a tile and of a chunk
-    chunk = [max(1, min(size, side)) for size in cube.shape[:2]]
-    grid = {"name": "regular", "configuration": {"chunk_shape": chunk}}
+    shape = cube.shape[:2]
     try:
-        store = ts.open(
-            {
-                "driver": "zarr3",
-                "kvstore": {"driver": "file", "path": path + os.sep},
-                "metadata": {"chunk_grid": grid},
-            },
-            open=True,
-            create=True,
-            dtype=ts.uint8,
-            shape=cube.shape[:2],
-            fill_value=0,
-        ).result()
-        for row, column, labels in segmenter.tiles(cube, side, part=part):
-            height, width = labels.shape
-            store[row : row + height, column : column + width].write(labels).result()
+        stores = [_store(path + _SUFFIXES[0], np.uint8, shape, side)]
+        if confidence:
+            stores.append(_store(path + _SUFFIXES[1], np.float32, (len(sure.BANDS), *shape), side))
+        for tile in segmenter.walk(cube, side, part=part, doubt=confidence):
+            height, width = tile.labels.shape
+            at = np.s_[..., tile.row : tile.row + height, tile.column : tile.column + width]
+            stores[0][at].write(tile.labels).result()
+            for doubts in stores[1:]:
+                doubts[at].write(sure.bands_of(tile)).result()
     except InputError:
         raise
     except (OSError, ValueError) as error:
@@ -148,13 +157,32 @@ def _label(segmenter: Segmenter, cube: Cube, folder: str, part: tuple[int, int])
         raise InputError(
             f"{path} cannot be written ({reason}): name a folder that all processes can write to."
         ) from error
-    return store
+    return stores
+
+
+def _store(path: str, dtype: type, shape: tuple[int, ...], side: int) -> ts.TensorStore:
+    """The store of numbers of every pixel, zero at first, of which a chunk is a tile."""
+    chunk = [max(1, min(size, side)) for size in shape]
+    grid = {"name": "regular", "configuration": {"chunk_shape": chunk}}
+    return ts.open(
+        {
+            "driver": "zarr3",
+            "kvstore": {"driver": "file", "path": path + os.sep},
+            "metadata": {"chunk_grid": grid},
+        },
+        open=True,
+        create=True,
+        dtype=ts.dtype(dtype),
+        shape=shape,
+        fill_value=0,
+    ).result()
 
 
 def clean(folder: str) -> None:
     """Removes the stores of a folder, before a job begins and when its maps are written."""
-    for path in glob.glob(os.path.join(glob.escape(folder), f".*{_SUFFIX}")):
-        shutil.rmtree(path, ignore_errors=True)
+    for suffix in _SUFFIXES:
+        for path in glob.glob(os.path.join(glob.escape(folder), f".*{suffix}")):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

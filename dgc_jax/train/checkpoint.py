@@ -114,7 +114,8 @@ class Model(NamedTuple):
         arrays: `params`, `centroids` `[K', embedding]`, and `bins`, `scale`, `mean`, `deviation`
             of the normalisation.
         about: JSON values: `config`, `wavelengths`, `bands`, `step`, `lookup` (the id of each
-            trained centroid), `tree`, `names`, `colours`, `classes`, `background`.
+            trained centroid), `tree`, `names`, `colours`, `classes`, `background`,
+            `similarity_floor` (models of earlier versions have none).
     """
 
     arrays: dict[str, Any]

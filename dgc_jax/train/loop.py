@@ -61,6 +61,7 @@ class Trained(NamedTuple):
         scenes: the data set.
         spectra: `[K, bin]` mean binned reflectance of each cluster over `clusters.sample` crops.
         counts: `[K]` pixels of each cluster there.
+        floor: cosine to the nearest centroid that few of these pixels stay below.
         why: why training stopped, in words.
         metrics: the last numbers that were logged.
         seconds: wall time of this process's training.
@@ -70,6 +71,7 @@ class Trained(NamedTuple):
     scenes: list[Scene]
     spectra: np.ndarray
     counts: np.ndarray
+    floor: float
     why: str
     metrics: dict[str, float]
     seconds: float
@@ -129,8 +131,8 @@ def train(
         # A scene is met some four times at most.
         enough = min(config.clusters.sample, math.ceil(4 * pixels / config.data.crop**2))
         own = sample_batches(config, scenes, enough, own_slots(mesh, config.data.batch))
-        spectra, counts = monitor.cluster_spectra(state, own)
-    return Trained(state, scenes, spectra, counts, why, metrics, clock())
+        spectra, counts, floor = monitor.cluster_spectra(state, own)
+    return Trained(state, scenes, spectra, counts, floor, why, metrics, clock())
 
 
 def _steps(

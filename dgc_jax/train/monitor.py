@@ -19,6 +19,8 @@ from dgc_jax.model import centroids, information, normalisation
 from dgc_jax.train.state import TrainState, embed
 
 ACTIVE = 1e-3  # share of the probe pixels from which on a cluster counts as active
+RARE = 0.01  # share of the sample pixels that stay below the similarity floor; measured
+_COSINES = np.round(np.linspace(-1, 1, 20_001), 4)  # edges of a histogram
 
 
 class Progress(NamedTuple):
@@ -53,9 +55,7 @@ def predict(
         Labels `[probe, row, column]` int32 from 0 (meaningless where invalid), the mean
         assignment `[K]`, and the mean entropy of the assignments in nats.
     """
-    spectra = normalisation.to_bins(crops, state.normalisation)
-    spectra = normalisation.normalise(jnp.where(valid[..., None], spectra, 0), state.normalisation)
-    _, z = embed(state.recipe, state.params, spectra, valid)
+    z = _embed(state, crops, valid)
     log_q = centroids.assign(z, state.centroids, state.recipe.temperature)
     weights = valid.astype(jnp.float32)
     total = jnp.maximum(jnp.sum(weights), 1)
@@ -106,10 +106,23 @@ def observe(
     return Progress(labels.astype(np.int32), settled), numbers
 
 
+def _embed(state: TrainState, crops: jax.Array, valid: jax.Array) -> jax.Array:
+    spectra = normalisation.to_bins(crops, state.normalisation)
+    spectra = normalisation.normalise(jnp.where(valid[..., None], spectra, 0), state.normalisation)
+    return embed(state.recipe, state.params, spectra, valid)[1]
+
+
+@jax.jit
+def _nearest(state: TrainState, crops: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Labels of crops, from 0, and the cosine of each pixel to its nearest centroid."""
+    z = _embed(state, crops, valid)
+    return centroids.nearest(z, state.centroids), jnp.max(z @ state.centroids.T, axis=-1)
+
+
 def cluster_spectra(
     state: TrainState, sample: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean binned reflectance of every cluster over sample crops.
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean binned reflectance of every cluster over sample crops, and the similarity floor.
 
     Args:
         state: the state of training.
@@ -117,16 +130,22 @@ def cluster_spectra(
             `[crop, row, column]`; one pair is held at a time. Of many processes each has some.
 
     Returns:
-        `[K, bin]` float64 mean reflectance (0 for clusters without pixels) and `[K]` pixels.
+        `[K, bin]` float64 mean reflectance (0 for clusters without pixels), `[K]` pixels, and the
+        floor: the cosine to the nearest centroid that `RARE` of the pixels, or a few less, stay
+        below. A pixel below it is unlike any cluster.
     """
     clusters = state.centroids.shape[0]
     weights = np.asarray(state.normalisation.bins)
     total, count = np.zeros((clusters, weights.shape[1])), np.zeros(clusters, np.int64)
+    cosines = np.zeros(len(_COSINES) - 1, np.int64)
     for crops, valid in sample:
         if not len(crops):
             continue
-        labels = np.asarray(predict(state, crops, valid)[0])[valid]
+        labels, similarity = (np.asarray(x)[valid] for x in _nearest(state, crops, valid))
         np.add.at(total, labels, crops[valid] @ weights)
         count += np.bincount(labels, minlength=clusters)
-    total, count = processes.summed(total), processes.summed(count)
-    return total / np.maximum(count, 1)[:, None], count
+        cosines += np.histogram(np.clip(similarity, -1, 1), _COSINES)[0]
+    total, count, cosines = (processes.summed(each) for each in (total, count, cosines))
+    rare = np.cumsum(cosines) <= RARE * cosines.sum()
+    floor = float(_COSINES[np.count_nonzero(rare)])
+    return total / np.maximum(count, 1)[:, None], count, floor

@@ -22,16 +22,16 @@ function unpacked(text, Type) {
 
 /** A scene with its pictures and samples decoded. */
 async function decoded(scene) {
-  const [labels, margin, quicklook, truth] = await Promise.all([
+  const [labels, margin, quicklook, truth, unlike] = await Promise.all([
     pixelsOf(scene.labels), pixelsOf(scene.margin), pixelsOf(scene.quicklook, true),
-    scene.truth ? pixelsOf(scene.truth) : null,
+    scene.truth ? pixelsOf(scene.truth) : null, scene.unlike ? pixelsOf(scene.unlike) : null,
   ]);
   const samples = {
     ...scene.samples,
     levels: unpacked(scene.samples.spectra, Uint16Array),
     shares: unpacked(scene.samples.probabilities, Uint8Array),
   };
-  return { ...scene, labels, margin, quicklook, truth, samples, width: scene.shown[1].length, height: scene.shown[0].length };
+  return { ...scene, labels, margin, quicklook, truth, unlike, samples, width: scene.shown[1].length, height: scene.shown[0].length };
 }
 
 /**
@@ -43,7 +43,7 @@ function paint(canvas, scene, look) {
   canvas.height = scene.height;
   const context = canvas.getContext("2d");
   const picture = context.createImageData(scene.width, scene.height);
-  const out = picture.data, { labels, quicklook, truth, margin } = scene;
+  const out = picture.data, { labels, quicklook, truth, margin, unlike } = scene;
   const colours = look.colours.map((colour) => colour && rgb(colour));
   const classes = look.classColours.map(rgb);
   const greyness = Math.min(1, 3 * look.opacity); // colours of map and picture would mix to others
@@ -52,7 +52,7 @@ function paint(canvas, scene, look) {
     const id = look.table[labels[i]];
     let colour = id ? colours[id] : null, opacity = look.opacity;
     if (look.mode === "margin") {
-      colour = id ? [margin[i], margin[i], margin[i]] : null;
+      colour = id ? (unlike && unlike[i] ? wrong : [margin[i], margin[i], margin[i]]) : null;
       opacity = 1;
     } else if (look.mode === "truth") {
       colour = truth && truth[i] ? classes[(truth[i] - 1) % classes.length] : null;

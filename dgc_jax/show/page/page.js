@@ -72,7 +72,7 @@ function look() {
 
 const notes = {
   clusters: "",
-  margin: "Bright: the most probable cluster is far ahead of the second (margin of probabilities, between all clusters of the model). Dark: unsure, as along edges.",
+  margin: "Bright: the most probable cluster is far ahead of the second (margin of probabilities, between all clusters of the model). Dark: unsure, as along edges. Red: unlike any cluster, as if the training had not seen its like.",
   truth: "",
   errors: "Red: the cluster's class differs from the label. Grey: they agree. Unlabelled pixels show the picture.",
 };
@@ -199,7 +199,7 @@ function legendEntry(group, percent) {
 function inspect(scene, shownRow, shownColumn) {
   const at = shownRow * scene.width + shownColumn;
   const row = scene.shown[0][shownRow], column = scene.shown[1][shownColumn];
-  state.inspected = { scene: scene.name, number: state.scenes.indexOf(scene), row, column, label: scene.labels[at], margin: scene.margin[at] / 255, truth: scene.truth ? scene.truth[at] : 0 };
+  state.inspected = { scene: scene.name, number: state.scenes.indexOf(scene), row, column, label: scene.labels[at], margin: scene.margin[at] / 255, unlike: Boolean(scene.unlike && scene.unlike[at]), truth: scene.truth ? scene.truth[at] : 0 };
   for (const other of state.scenes) other.cursor.hidden = other !== scene;
   scene.cursor.style.left = `${100 * (shownColumn + 0.5) / scene.width}%`;
   scene.cursor.style.top = `${100 * (shownRow + 0.5) / scene.height}%`;
@@ -213,6 +213,7 @@ function drawPixel() {
   const group = state.groups.find((each) => each.of.includes(pixel.label));
   const facts = [`${pixel.scene}, row ${pixel.row}, column ${pixel.column}: `];
   facts.push(group ? `${called(group)}; margin ${short(pixel.margin, 2)}` : "no data");
+  if (pixel.unlike) facts.push("; unlike any cluster");
   if (pixel.truth) facts.push(`; label ${classes[pixel.truth - 1]}`);
   $("pixel-facts").textContent = facts.join("");
   const sample = group ? nearestSample(state.scenes[pixel.number], pixel.row, pixel.column, group.of, data.bands, clusters) : null;
@@ -325,7 +326,7 @@ function drawStability() {
   const x = found.levels.map((level) => level.clusters);
   const order = x.map((_, i) => i).sort((a, b) => x[a] - x[b]);
   const curve = (name, key, colour, dashed) => ({ x: order.map((i) => x[i]), y: order.map((i) => found.levels[i].ari[key]), colour, name, dashed });
-  $("stability-note").textContent = found.words;
+  $("stability-note").textContent = found.suggested.in_words;
   $("stability").replaceChildren(lineChart(
     [curve("mean", "mean", "#0072b2", false), curve("least", "min", "#d55e00", true)],
     { width: wide(), xTitle: "clusters", yTitle: "ARI between seeds", title: "Agreement of the seeds" }));
