@@ -23,8 +23,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from configs import dgc16  # noqa: E402
-from dgc_jax import commands  # noqa: E402
 from dgc_jax.experiment import run  # noqa: E402
+from dgc_jax.reporting import report as write_report  # noqa: E402
 from dgc_jax.show.files import replacing  # noqa: E402
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
@@ -65,7 +65,7 @@ def measure(workdir: str) -> dict[str, Any]:
         report, empty = pathlib.Path(folder, "report.html"), pathlib.Path(folder, "empty.html")
         start = time.perf_counter()
         quiet = rich.console.Console(quiet=True)
-        commands.report(workdir, out=str(report), console=quiet)
+        write_report(workdir, out=str(report), console=quiet)
         written = time.perf_counter() - start
         empty.write_text(_EMPTY, encoding="utf-8")
         megabytes = lambda path: path.stat().st_size / 1e6  # noqa: E731

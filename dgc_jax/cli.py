@@ -341,10 +341,10 @@ def write_report(
     One file that opens in a browser without a network: maps, spectra, areas, scores, and a slider
     that merges clusters.
     """
-    from dgc_jax import commands  # only here: JAX takes a second to import
+    from dgc_jax.reporting import report  # only here: JAX takes a second to import
 
     console = rich.console.Console()
-    path = commands.report(
+    path = report(
         workdir,
         scenes or None,
         out=out,

@@ -31,11 +31,8 @@ from dgc_jax.experiment import add_scene, scored
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables, together
 from dgc_jax.show.files import replacing
-from dgc_jax.show.portrait import Portrait
-from dgc_jax.show.report import write_report
 from dgc_jax.train import options
 from dgc_jax.train.checkpoint import model_path
-from dgc_jax.train.log import history
 
 READING = ("variable", "axes", "wavelengths", "mask", "dark", "white")
 """Options of `dgc_jax.data.scenes.open_scenes` that may differ from the training's."""
@@ -266,72 +263,6 @@ def merge(
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(view.as_json(segmenter, found), file, indent=1)
     return path, found
-
-
-def report(
-    workdir: str,
-    scenes: str | Sequence[str] | None = None,
-    *,
-    out: str | None = None,
-    labels: str | None = None,
-    view_path: str | None = None,
-    reading: Mapping[str, Any] | None = None,
-    console: rich.console.Console | None = None,
-) -> str:
-    """Writes the report of a finished run, on its own scenes or on others.
-
-    Args:
-        workdir: folder of a finished run.
-        scenes: paths, folders or globs; None: those of the training.
-        out: file to write; None: `report.html` in the workdir.
-        labels: pattern of label maps beside the scenes; None: that of the training.
-        view_path: JSON file of `dgc merge`, with which the page opens.
-        reading: some of `READING`, where scenes are to be read in another way than in training.
-        console: where progress is shown.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        InputError: if there is no model, no scene, or the file cannot be written.
-    """
-    console = console or rich.console.Console()
-    segmenter = load(workdir)
-    groups = None if view_path is None else view.read(view_path, segmenter)
-    chosen = None if scenes is None else [scenes] if isinstance(scenes, str) else list(scenes)
-    given = _given({"scenes": chosen, "labels": labels}) | _given(reading)
-    data = {**segmenter.config["data"], **given}
-    config = ml_collections.ConfigDict({**segmenter.config, "data": data})
-    portraits, summaries = [], []
-    found = options.scenes(config)
-    for scene in rich.progress.track(found, "segmenting", console=console):
-        portraits.append(Portrait(segmenter, scene, len(found)))
-        _, summary = results.segment_scene(
-            segmenter, scene.cube, "", formats=(), see=portraits[-1].add
-        )
-        summaries.append(summary)
-    path = out or os.path.join(workdir, "report.html")
-    write_report(
-        path,
-        segmenter,
-        portraits,
-        results.together(segmenter, summaries),
-        title=os.path.basename(os.path.abspath(workdir)),
-        summary=_json(os.path.join(workdir, "summary.json")),
-        history=history(workdir),
-        groups=groups,
-        stability=_json(os.path.join(workdir, "..", "stability.json")),
-    )
-    return path
-
-
-def _json(path: str) -> dict[str, Any] | None:
-    """The content of a file that the program has written, or None if there is no such file."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError):
-        return None
 
 
 def _sum_up(

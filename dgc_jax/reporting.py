@@ -1,0 +1,99 @@
+"""The report of a finished run, made again, of other scenes, or with a view: `dgc report`.
+
+    report("runs/dgc16")                          # runs/dgc16/report.html
+    report("runs/dgc16", ["new/*.hdr"], out="new.html")
+
+Scenes are read as those of the training were, as far as nothing else is said.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+import rich.console
+import rich.progress
+
+from dgc_jax.apply import view
+from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.show import results
+from dgc_jax.show.portrait import Portrait
+from dgc_jax.show.report import write_report
+from dgc_jax.train import options
+from dgc_jax.train.log import history
+
+
+def report(
+    workdir: str,
+    scenes: str | Sequence[str] | None = None,
+    *,
+    out: str | None = None,
+    labels: str | None = None,
+    view_path: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+    console: rich.console.Console | None = None,
+) -> str:
+    """Writes the report of a finished run, on its own scenes or on others.
+
+    Args:
+        workdir: folder of a finished run.
+        scenes: paths, folders or globs; None: those of the training.
+        out: file to write; None: `report.html` in the workdir.
+        labels: pattern of label maps beside the scenes; None: that of the training.
+        view_path: JSON file of `dgc merge`, with which the page opens.
+        reading: some of `dgc_jax.commands.READING`, where scenes are to be read in another way than
+            in training.
+        console: where progress is shown.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        InputError: if there is no model, no scene, or the file cannot be written.
+    """
+    console = console or rich.console.Console()
+    segmenter = load(workdir)
+    groups = None if view_path is None else view.read(view_path, segmenter)
+    chosen = None if scenes is None else [scenes] if isinstance(scenes, str) else list(scenes)
+    told = {"scenes": chosen, "labels": labels, **(reading or {})}
+    given = {name: value for name, value in told.items() if value is not None}
+    data = {**segmenter.config["data"], **given}
+    config = ml_collections.ConfigDict({**segmenter.config, "data": data})
+    portraits, summaries = [], []
+    found = options.scenes(config)
+    for scene in rich.progress.track(found, "segmenting", console=console):
+        portraits.append(Portrait(segmenter, scene, len(found)))
+        _, summary = results.segment_scene(
+            segmenter, scene.cube, "", formats=(), see=portraits[-1].add
+        )
+        summaries.append(summary)
+    path = out or os.path.join(workdir, "report.html")
+    write_report(
+        path,
+        segmenter,
+        portraits,
+        results.together(segmenter, summaries),
+        title=os.path.basename(os.path.abspath(workdir)),
+        summary=_json(os.path.join(workdir, "summary.json")),
+        history=history(workdir),
+        groups=groups,
+        stability=_stability(workdir, segmenter),
+    )
+    return path
+
+
+def _json(path: str) -> dict[str, Any] | None:
+    """The content of a file that the program has written, or None if there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def _stability(workdir: str, segmenter: Segmenter) -> dict[str, Any] | None:
+    """What `dgc stability` has found of the seeds that this run is one of, or None."""
+    found = _json(os.path.join(os.path.abspath(workdir), os.pardir, "stability.json")) or {}
+    mine = any(seed["model"] == segmenter.identity for seed in found.get("seeds", ()))
+    return found if mine else None
