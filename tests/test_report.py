@@ -91,6 +91,10 @@ def test_pictures_and_counts_are_those_of_the_maps(
         np.testing.assert_array_equal(picture(shown["labels"]), labels)
         np.testing.assert_array_equal(picture(shown["truth"]), truth)
         assert picture(shown["quicklook"]).shape == (*labels.shape, 3)
+        sure = segmenter.confidence(*(each[None] for each in scene.cube.read(0, 0, *labels.shape)))
+        unlike = np.asarray(sure.unlike)[0]
+        assert shown["unlike_pixels"] == unlike.sum() > 0
+        np.testing.assert_array_equal(picture(shown["unlike"]), unlike)
         assert shown["pixels"] == np.bincount(labels.reshape(-1), minlength=4).tolist()
         expected = np.zeros((len(leaves.CLASSES), 3), int)
         for c, k in zip(truth.reshape(-1), labels.reshape(-1), strict=True):
@@ -222,7 +226,7 @@ def test_concerns_name_what_is_wrong_and_nothing_else(
     segmenter: Segmenter, portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra]
 ) -> None:
     full = np.array([0, 50, 30, 20])
-    one = with_pixels(portraits[0][0], pixels=full)
+    one = with_pixels(portraits[0][0], pixels=full, unlike=4)
     bright = np.float32(2.5) * one._spectra  # the median of all is at 1.025
     fine = {"stopped_because": "all 60 steps were taken", "nmi_between_epochs": 0.97}
     others = [
@@ -233,6 +237,10 @@ def test_concerns_name_what_is_wrong_and_nothing_else(
     assert told == [
         "lit is 2.4 times as bright as the other scenes in the median: check its exposure or its "
         "white reference."
+    ]
+    assert concerns(segmenter, [with_pixels(one, name="new", unlike=12)], fine) == [
+        "12 % of new is unlike any cluster, as if the training had not seen its like; look at its "
+        "confidence."
     ]
     empty = [with_pixels(one, pixels=np.array([0, 100, 0, 0]))]
     assert concerns(segmenter, empty, fine) == [

@@ -319,11 +319,15 @@ def test_truth_errors_and_confidence_are_shown(page: Page, made: Made) -> None:
     assert 0 < wrong.sum() < wrong.size / 2
     np.testing.assert_array_equal((drawn(page) == [213, 0, 60]).all(axis=-1), wrong)
     page.locator("#mode").select_option("margin")
-    shown = drawn(page)[fine > 0].astype(int)
-    assert (np.ptp(shown, axis=-1) == 0).all()
     crop, valid = scene.cube.read(0, 0, *fine.shape)
+    unlike = np.asarray(made.segmenter.confidence(crop[None], valid[None]).unlike)[0]
+    assert 0 < unlike.sum() < unlike.size / 4
+    np.testing.assert_array_equal((drawn(page) == [213, 0, 60]).all(axis=-1), unlike)
+    seen = (fine > 0) & ~unlike
+    shown = drawn(page)[seen].astype(int)
+    assert (np.ptp(shown, axis=-1) == 0).all()
     shares = np.sort(np.asarray(made.segmenter.probabilities(crop[None], valid[None]))[0], axis=-1)
-    margin = (shares[..., -1] - shares[..., -2])[fine > 0]
+    margin = (shares[..., -1] - shares[..., -2])[seen]
     np.testing.assert_allclose(shown[:, 0] / 255, margin, atol=0.5 / 255 + 1e-4)
 
 
