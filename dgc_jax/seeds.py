@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -101,6 +102,7 @@ def train_at_once(
             for slot, child in list(running.items()):
                 if child.process.poll() is not None:
                     del running[slot]
+                    child.process.communicate()  # closes the pipe
                     _check_end(child)
                     seconds = time.monotonic() - child.begun
                     console.print(f"seed {child.seed}: done after {seconds:.0f} s")
@@ -108,7 +110,7 @@ def train_at_once(
         for child in running.values():
             child.process.terminate()
         for child in running.values():
-            child.process.wait()
+            child.process.communicate()
 
 
 def environment(slot: int, at_once: int, found: Sequence[str]) -> dict[str, str]:
@@ -150,7 +152,7 @@ def _start(
         os.makedirs(folder, exist_ok=True)
         with open(log, "wb") as file:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=variables
+                command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=variables
             )
     except OSError as error:
         raise InputError(
@@ -173,8 +175,12 @@ def _check_end(child: _Child) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Trains one seed in a process of its own: PATH WORKDIR FIELDS...; returns the exit status."""
+    """Trains one seed in a process of its own: PATH WORKDIR FIELDS...; returns the exit status.
+
+    Standard input is a pipe that nothing is written to.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     path, workdir, *fields = arguments
     try:
         run(configuration.read(path, fields), workdir)
@@ -182,6 +188,12 @@ def main(arguments: Sequence[str]) -> int:
         print(f"dgc: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     return 0
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent has gone, however that ended: the pipe then closes."""
+    os.read(0, 1)  # sys.stdin has a lock, which would not let this process end
+    os._exit(1)
 
 
 if __name__ == "__main__":

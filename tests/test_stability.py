@@ -23,7 +23,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from dgc_jax import InputError, agreement, configuration, load, seeds
 from dgc_jax.apply import metrics, stability, view
 from dgc_jax.cli import main
-from dgc_jax.errors import LostError
+from dgc_jax.errors import DivergedError, LostError
 from dgc_jax.model import centroids, information
 from dgc_jax.show import palette
 from dgc_jax.show.stability import plot_stability, print_stability
@@ -383,6 +383,7 @@ def test_rerun_trains_nothing_and_writes_the_same(compared: Compared, tiny_run: 
     assert (compared.folder / "stability.json").read_bytes() == written
 
 
+@pytest.mark.slow
 def test_seeds_at_once_give_the_same_as_in_turn(
     compared: Compared,
     tiny_run: TinyRun,
@@ -436,6 +437,37 @@ def test_end_of_a_process_is_passed_on(
     process.wait()
     with pytest.raises(kind, match=told):
         seeds._check_end(seeds._Child(7, process, str(log), 0.0))
+
+
+def test_process_of_a_seed_ends_when_its_parent_has_gone(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    arguments = [CONFIG, str(tmp_path / "run"), *fields(tiny_run, train__steps=10**6)]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "dgc_jax.seeds", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "run" / "config.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert child.poll() is None  # it would go on for hours
+    assert child.stdin is not None
+    child.stdin.close()
+    assert child.wait(timeout=100) == 1
+
+
+def test_diverged_seed_ends_the_command_with_its_words_and_status_1(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: object) -> None:
+        raise DivergedError("the loss of step 3 is nan.")
+
+    monkeypatch.setattr(seeds, "run", diverge)
+    done = dgc("stability", CONFIG, "--seeds", 2, "--workdir", tmp_path / "runs")
+    assert done.exit_code == 1
+    assert done.stderr == "dgc: the loss of step 3 is nan.\n"
 
 
 def test_processes_get_devices_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
