@@ -1,6 +1,7 @@
 """The `dgc` command: look at scenes, prepare them, and apply trained models.
 
-Exit status: 0 done, 1 some scenes or another process failed, 2 bad input or usage.
+Exit status: 0 done, 1 some scenes or another process failed or training diverged, 2 bad input or
+usage.
 """
 
 import concurrent.futures.process
@@ -22,7 +23,7 @@ from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.prepare import prepare, store_path
 from dgc_jax.data.scenes import find_scenes
-from dgc_jax.errors import InputError, LostError
+from dgc_jax.errors import DivergedError, InputError, LostError
 
 _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
 
@@ -33,7 +34,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (InputError, LostError) as error:
+        except (InputError, DivergedError, LostError) as error:
             click.echo(f"dgc: {error}", err=True)
             ctx.exit(2 if isinstance(error, InputError) else 1)
 
@@ -367,6 +368,24 @@ def _ranges(text: str) -> list[int]:
             )
         found += range(int(first), int(last or first) + 1)
     return found
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("config")
+@click.argument("fields", nargs=-1, type=click.UNPROCESSED, metavar="[--config.FIELD=VALUE]...")
+@click.option("--seeds", type=int, required=True, help="How many: config.seed and the next ones.")
+@click.option("--workdir", help="Folder of the runs.  [default: runs/<name>-stability]")
+@click.option("--at-once", type=int, default=1, show_default=True, help="Seeds trained at once.")
+def stability(
+    config: str, fields: tuple[str, ...], seeds: int, workdir: str | None, at_once: int
+) -> None:
+    """Train several seeds of CONFIG and tell at how many clusters their maps agree.
+
+    Safe to interrupt and run again: finished seeds are skipped.
+    """
+    from dgc_jax.agreement import compare_seeds  # only here: JAX takes a second to import
+
+    compare_seeds(config, fields, number=seeds, workdir=workdir, at_once=at_once)
 
 
 @main.command("export")

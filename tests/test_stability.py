@@ -1,0 +1,555 @@
+"""`dgc stability`: agreement of seeds against scikit-learn and against counting by hand."""
+
+import io
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+from typing import Any, NamedTuple
+
+import click.testing
+import matplotlib.figure
+import numpy as np
+import PIL.Image
+import pytest
+import rich.console
+from conftest import ROOT, TinyRun
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from dgc_jax import InputError, agreement, configuration, load, seeds
+from dgc_jax.apply import metrics, stability, view
+from dgc_jax.cli import main
+from dgc_jax.errors import DivergedError, LostError
+from dgc_jax.model import centroids, information
+from dgc_jax.show import palette
+from dgc_jax.show.stability import plot_stability, print_stability
+
+# config_flags imports configuration files in a way that Python 3.11 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+CONFIG = str(ROOT / "configs" / "dgc4.py:tiny")
+
+
+def fields(tiny_run: TinyRun, **changes: object) -> list[str]:
+    finer = {"clusters.final": 5}  # all else as in `tiny_run`, whose compiled programs it shares
+    changed = {name.replace("__", "."): value for name, value in changes.items()}
+    values = {**tiny_run.overrides, **finer, **changed}
+    return [f"--config.{name}={value}" for name, value in values.items()]
+
+
+def dgc(*arguments: object) -> click.testing.Result:
+    result = click.testing.CliRunner().invoke(main, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception  # a traceback is never right
+    return result
+
+
+class Compared(NamedTuple):
+    """Three seeds, compared by the command.
+
+    Attributes:
+        folder: of all of it.
+        result: content of `stability.json`.
+        shown: what was printed.
+    """
+
+    folder: pathlib.Path
+    result: dict[str, Any]
+    shown: str
+
+    def maps(self, clusters: int) -> np.ndarray:
+        """`[seed, pixel]` labels at a level, of all scenes, from the PNG files of the runs."""
+        merged = []
+        for seed in self.result["seeds"]:
+            model = load(str(self.folder / seed["workdir"]))
+            table = view.ids(view.cut(model, clusters), model.clusters)
+            merged.append(table[pixels(self.folder / seed["workdir"] / "maps", self.result)])
+        return np.array(merged)
+
+    @property
+    def reference(self) -> int:
+        return [seed["seed"] for seed in self.result["seeds"]].index(
+            self.result["reference"]["seed"]
+        )
+
+
+def pixels(folder: pathlib.Path, result: dict[str, Any], ending: str = "") -> np.ndarray:
+    """All pixels of the pictures of all scenes in a folder."""
+    paths = [folder / f"{scene}{ending}.png" for scene in result["scenes"]]
+    return np.concatenate([np.asarray(PIL.Image.open(path)).ravel() for path in paths])
+
+
+@pytest.fixture(scope="module")
+def compared(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    folder = tmp_path_factory.mktemp("stability")
+    done = dgc("stability", CONFIG, "--seeds", 3, "--workdir", folder, *fields(tiny_run))
+    assert done.exit_code == 0, done.output
+    result = json.loads((folder / "stability.json").read_text(encoding="utf-8"))
+    return Compared(folder, result, done.output)
+
+
+# --- the measures
+
+
+class Models(NamedTuple):
+    maps: list[np.ndarray]
+    merges: list[centroids.Merge]
+    clusters: list[int]
+
+    def cuts(self, level: int) -> list[np.ndarray]:
+        return [centroids.cut_ids(m.tree, m.live, m.lookup, level) for m in self.merges]
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    """Four models of unlike numbers of clusters, whose maps are partly alike; with no data."""
+    rng = np.random.default_rng(3)
+    clusters, base = [7, 5, 6, 9], rng.integers(1, 10, (40, 30))
+    maps, merges = [], []
+    for k in clusters:
+        noisy = np.where(rng.random(base.shape) < 0.3, rng.integers(1, 10, base.shape), base)
+        maps.append(((noisy - 1) % k + 1).astype(np.uint8) * (base > 1))
+        spectra, counts = rng.uniform(0.05, 0.9, (12, 8)), rng.integers(10, 99, 12)
+        merges.append(centroids.merge(spectra, counts, rng.normal(size=(12, 4)), k))
+    return Models([m.astype(np.uint8) for m in maps], merges, clusters)
+
+
+@pytest.mark.parametrize("level", [2, 3, 4, 5])
+def test_agreement_at_a_level_is_that_of_the_merged_maps(models: Models, level: int) -> None:
+    tables = stability.count(models.maps, models.clusters)
+    cuts = models.cuts(level)
+    aris = stability.pairwise(tables, cuts, metrics.adjusted_rand_index)
+    nmis = stability.pairwise(tables, cuts, information.normalised_mutual_information)
+    merged = [np.concatenate([[0], c])[m] for c, m in zip(cuts, models.maps, strict=True)]
+    seen = models.maps[0] > 0
+    for i, j in itertools.combinations(range(4), 2):
+        pair = merged[i][seen], merged[j][seen]
+        assert aris[i, j] == aris[j, i] == pytest.approx(adjusted_rand_score(*pair), abs=1e-12)
+        assert nmis[i, j] == pytest.approx(normalized_mutual_info_score(*pair), abs=1e-12)
+    np.testing.assert_array_equal(np.diag(aris), 1)
+
+
+@pytest.mark.parametrize("level", [2, 4, 5])
+def test_folded_counts_are_the_counts_of_the_merged_maps(models: Models, level: int) -> None:
+    tables, cuts = stability.count(models.maps, models.clusters), models.cuts(level)
+    for i, j in ((0, 3), (3, 0)):
+        counts = stability.fold(stability.between(tables, i, j), cuts[i], cuts[j])
+        first, second = (np.concatenate([[0], cuts[n]])[models.maps[n]] for n in (i, j))
+        for row, column in itertools.product(range(level), repeat=2):
+            a, b = np.unique(cuts[i])[row], np.unique(cuts[j])[column]
+            assert counts[row, column] == np.count_nonzero((first == a) & (second == b))
+
+
+def test_counts_of_scenes_add_up(models: Models) -> None:
+    whole = stability.count(models.maps, models.clusters)
+    tables: stability.Tables | None = None
+    for rows in (slice(0, 13), slice(13, 40)):
+        part = [labels[rows] for labels in models.maps]
+        tables = stability.add(tables, stability.count(part, models.clusters))
+    assert tables is not None
+    assert tables.keys() == whole.keys()
+    for pair in whole:
+        np.testing.assert_array_equal(tables[pair], whole[pair])
+
+
+def test_equal_maps_agree_wholly_whatever_their_ids(models: Models) -> None:
+    order = np.array([0, 3, 1, 7, 2, 5, 4, 6], np.uint8)
+    maps = [models.maps[0], models.maps[0], order[models.maps[0]]]
+    finest = [np.arange(1, 8)] * 3
+    tables = stability.count(maps, [7, 7, 7])
+    for measure in (metrics.adjusted_rand_index, information.normalised_mutual_information):
+        np.testing.assert_allclose(stability.pairwise(tables, finest, measure), 1, atol=1e-12)
+    np.testing.assert_array_equal(stability.best_overlaps(tables[0, 2]), np.ones(7))
+    table = stability.align(tables[0, 2], np.arange(1, 8), finest[2])
+    np.testing.assert_array_equal(table[maps[2]], maps[0])
+
+
+def test_best_overlap_is_the_jaccard_index_of_sets_of_pixels(models: Models) -> None:
+    first, second = models.maps[:2]
+    counts = stability.count([first, second], [8, 5])[0, 1]  # there is no cluster 8
+    overlaps = stability.best_overlaps(counts)
+    for k in range(1, 8):
+        mine = set(np.flatnonzero(first == k))
+        each = [set(np.flatnonzero(second == j)) for j in range(1, 6)]
+        best = max(len(mine & theirs) / len(mine | theirs) for theirs in each)
+        assert overlaps[k - 1] == pytest.approx(best, abs=1e-15)
+    assert np.isnan(overlaps[7])
+
+
+def test_medoid_agrees_best_with_the_others() -> None:
+    values = np.array([[1, 0.5, 0.4], [0.5, 1, 0.8], [0.4, 0.8, 1]])
+    assert stability.medoid(values) == 1
+    assert stability.medoid(np.array([[1, 0.7], [0.7, 1]])) == 0
+
+
+def test_groups_are_matched_one_to_one_with_the_most_pixels_in_common() -> None:
+    # Each group of the model is most like group 1 of the reference, which only one can be.
+    counts = np.array([[50, 60, 20], [45, 10, 0], [0, 30, 5]])
+    ids, cut = np.array([1, 4, 6]), np.array([1, 1, 3, 7])
+    best = max(
+        itertools.permutations(range(3)), key=lambda p: sum(counts[p[j], j] for j in range(3))
+    )
+    expected = [0, *(ids[best[group]] for group in (0, 0, 1, 2))]
+    np.testing.assert_array_equal(stability.align(counts, ids, cut), expected)
+
+
+def test_votes_are_counted_pixel_by_pixel_and_ties_go_to_the_earliest() -> None:
+    votes = np.array(list(itertools.product([1, 2, 3], repeat=4)), np.uint8)  # [pixel, map]
+    votes = np.concatenate([votes, np.zeros((1, 4), np.uint8)])
+    said = stability.vote([votes[:, [m]] for m in range(4)])
+    for pixel, cast in enumerate(votes.tolist()):
+        most = max(cast.count(label) for label in cast)
+        winner = next(label for label in cast if cast.count(label) == most)
+        assert said.labels[pixel, 0] == winner
+        assert said.votes[pixel, 0] == (most if winner else 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "within", "suggested", "peaks"),
+    [
+        ([0.99, 0.95, 0.975, 0.9], (2, 4), 4, (2, 4)),  # the finest of the stable ones
+        ([0.99, 0.95, 0.965, 0.9], (2,), 2, (2,)),  # a bump of 0.015 is none
+        ([0.9, 0.7, 0.8, 0.79], (2,), 2, (2, 4)),
+        ([0.5, 0.6, 0.7, 0.8], (5,), 5, (5,)),
+        ([0.7], (2,), 2, (2,)),
+    ],
+)
+def test_stable_levels(
+    values: list[float], within: tuple[int, ...], suggested: int, peaks: tuple[int, ...]
+) -> None:
+    found = stability.stable_levels(dict(enumerate(values, 2)))
+    assert found == (within, suggested, peaks)
+
+
+# --- the command
+
+
+def test_json_has_what_scikit_learn_says_of_the_maps_at_every_level(compared: Compared) -> None:
+    assert [level["clusters"] for level in compared.result["levels"]] == [2, 3, 4, 5]
+    for level in compared.result["levels"]:
+        maps = compared.maps(level["clusters"])
+        for key, score in (
+            ("ari", adjusted_rand_score),
+            ("nmi", normalized_mutual_info_score),
+        ):
+            expected = {(i, j): score(maps[i], maps[j]) for i, j in ((0, 1), (0, 2), (1, 2))}
+            found = {tuple(pair["seeds"]): pair["value"] for pair in level[key]["pairs"]}
+            assert found == pytest.approx(expected, abs=1e-12)
+            assert level[key]["mean"] == pytest.approx(np.mean(list(expected.values())))
+            assert level[key]["min"] == pytest.approx(min(expected.values()))
+
+
+def test_reference_is_the_medoid_and_is_named_with_its_model(compared: Compared) -> None:
+    maps = compared.maps(5)
+    mean = [
+        np.mean([adjusted_rand_score(maps[i], maps[j]) for j in range(3) if j != i])
+        for i in range(3)
+    ]
+    assert compared.reference == np.argmax(mean)
+    reference = compared.result["reference"]
+    assert load(str(compared.folder / reference["workdir"])).identity == reference["model"]
+    found = [seed["mean_ari"] for seed in compared.result["seeds"]]
+    assert found == pytest.approx(mean, abs=1e-12)
+
+
+def test_stability_of_each_cluster_is_its_mean_best_overlap(compared: Compared) -> None:
+    for level in compared.result["levels"]:
+        maps, me = compared.maps(level["clusters"]), compared.reference
+        ids = [cluster["id"] for cluster in level["per_cluster"]]
+        assert sorted(ids) == np.unique(maps[me]).tolist()
+        for cluster in level["per_cluster"]:
+            mine = maps[me] == cluster["id"]
+            best = [
+                max(
+                    np.sum(mine & (maps[other] == k)) / np.sum(mine | (maps[other] == k))
+                    for k in np.unique(maps[other])
+                )
+                for other in range(3)
+                if other != me
+            ]
+            assert cluster["stability"] == pytest.approx(np.mean(best), abs=1e-12)
+            assert cluster["worst"] == pytest.approx(min(best), abs=1e-12)
+            assert cluster["pixels"] == np.count_nonzero(mine)
+            assert cluster["percent"] == pytest.approx(100 * np.mean(mine))
+            red, green, blue = palette.colours(5)[cluster["id"]]
+            assert cluster["colour"] == f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def test_consensus_is_the_vote_of_all_ways_to_match_tried(compared: Compared) -> None:
+    for level in compared.result["levels"]:
+        k, me = level["clusters"], compared.reference
+        maps = compared.maps(k)
+        ids = np.unique(maps[me])
+        cast = [maps[me]]
+        for other in (m for m in range(3) if m != me):
+            theirs = np.unique(maps[other])
+            renamed = []
+            for order in itertools.permutations(ids):
+                table = np.zeros(6, int)
+                table[theirs] = order
+                renamed.append(table[maps[other]])
+            cast.append(max(renamed, key=lambda labels: np.sum(labels == maps[me])))
+        votes = np.array(cast)
+        counts = np.array([np.sum(votes == votes[m], axis=0) for m in range(3)])
+        expected = np.where(counts.max(0) == counts[0], votes[0], votes[1])
+        folder = compared.folder / "consensus" / str(k)
+        assert level["consensus"]["maps"] == f"consensus/{k}"
+        np.testing.assert_array_equal(pixels(folder, compared.result), expected)
+        share = counts.max(0) / 3
+        np.testing.assert_array_equal(
+            pixels(folder, compared.result, "_agreement"), np.round(255 * share)
+        )
+        assert level["consensus"]["agreement"] == pytest.approx(share.mean())
+        assert level["consensus"]["unanimous"] == pytest.approx(np.mean(counts.max(0) == 3))
+    with PIL.Image.open(folder / f"{compared.result['scenes'][0]}.png") as picture:
+        colours = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)
+    np.testing.assert_array_equal(colours[1:6], palette.colours(5)[1:])
+
+
+def test_table_shows_every_level_and_the_last_line_what_to_do(compared: Compared) -> None:
+    for level in compared.result["levels"]:
+        row = next(
+            line
+            for line in compared.shown.splitlines()
+            if line.startswith("│") and line.split("│")[1].strip() == str(level["clusters"])
+        )
+        cells = [cell.strip() for cell in row.split("│")]
+        expected = [level[key][which] for key in ("ari", "nmi") for which in ("mean", "min")]
+        assert cells[2:6] == [f"{value:.3f}" for value in expected]
+        least = min(level["per_cluster"], key=lambda cluster: cluster["stability"])
+        assert cells[7] == f"{least['id']}: {least['stability']:.2f}"
+    last = compared.shown.splitlines()[-1]
+    workdir = compared.folder / compared.result["reference"]["workdir"]
+    clusters = compared.result["suggested"]["clusters"]
+    todo = f"merge {workdir} --clusters {clusters}" if clusters < 5 else f"segment {workdir}"
+    assert last.startswith(f"Use it: dgc {todo}")
+
+
+def test_picture_shows_the_numbers_of_the_json(
+    compared: Compared, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    write = matplotlib.figure.Figure.savefig
+
+    def savefig(figure: matplotlib.figure.Figure, *arguments: Any, **options: Any) -> None:
+        drawn.append(figure)
+        write(figure, *arguments, **options)
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", savefig)
+    suggested = {**compared.result["suggested"], "clusters": 3}
+    plot_stability(tmp_path / "s.png", {**compared.result, "suggested": suggested})
+    levels = compared.result["levels"]
+    curves, *bars = drawn[0].axes
+    lines = {line.get_label(): line.get_ydata() for line in curves.lines}
+    for label, key, which in (
+        ("ARI, mean", "ari", "mean"),
+        ("ARI, worst pair", "ari", "min"),
+        ("NMI, mean", "nmi", "mean"),
+        ("NMI, worst pair", "nmi", "min"),
+    ):
+        np.testing.assert_array_equal(lines[label], [level[key][which] for level in levels])
+    for plot, level in zip(bars, (levels[1], levels[3]), strict=True):
+        heights = [patch.get_height() for patch in plot.patches]
+        assert heights == [cluster["stability"] for cluster in level["per_cluster"]]
+    with PIL.Image.open(tmp_path / "s.png") as picture:
+        assert picture.size == (1350, 1050)
+
+
+def test_a_cluster_without_pixels_is_shown_as_none(
+    compared: Compared, tmp_path: pathlib.Path
+) -> None:
+    result = json.loads(json.dumps(compared.result))
+    empty = result["levels"][-1]["per_cluster"][0]
+    empty.update(pixels=0, percent=0, stability=None, worst=None)
+    plot_stability(tmp_path / "s.png", result)
+    shown = io.StringIO()
+    print_stability(result, rich.console.Console(file=shown, width=120))
+    assert f" {empty['id']}: " not in shown.getvalue().splitlines()[-3]
+
+
+def test_rerun_trains_nothing_and_writes_the_same(compared: Compared, tiny_run: TinyRun) -> None:
+    written = (compared.folder / "stability.json").read_bytes()
+    logs = sorted(compared.folder.glob("seed-*/metrics.jsonl"))
+    before = [path.stat().st_mtime_ns for path in logs]
+    call = ["stability", CONFIG, *fields(tiny_run), "--workdir", compared.folder, "--seeds", 3]
+    done = dgc(*call)
+    assert done.exit_code == 0
+    assert done.output.count("is finished already") == len(before) == 3
+    assert [path.stat().st_mtime_ns for path in logs] == before
+    assert (compared.folder / "stability.json").read_bytes() == written
+
+
+@pytest.mark.slow
+def test_seeds_at_once_give_the_same_as_in_turn(
+    compared: Compared,
+    tiny_run: TinyRun,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_turn, at_once = tmp_path / "in_turn", tmp_path / "at_once"
+    shutil.copytree(compared.folder, in_turn)
+    call = ["stability", CONFIG, "--seeds", 2, *fields(tiny_run), "--workdir"]
+    assert dgc(*call, in_turn).exit_code == 0
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")  # as in this process, see conftest.py
+    done = dgc(*call, at_once, "--at-once", 2)
+    assert done.exit_code == 0, done.output
+    files = ["stability.json", "consensus/2/leaf_00.png", "consensus/5/leaf_01_agreement.png"]
+    for name in files:
+        assert (at_once / name).read_bytes() == (in_turn / name).read_bytes(), name
+    assert "Stopped because" in (at_once / "seed-1.log").read_text(encoding="utf-8")
+
+
+def test_process_that_finds_bad_input_ends_the_command_with_its_words_and_status_2(
+    compared: Compared, tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    shutil.copytree(compared.folder / "seed-0", tmp_path / "seed-1")  # another configuration's
+    call = ["stability", CONFIG, "--seeds", 2, "--workdir", tmp_path, "--at-once", 2]
+    begun = time.monotonic()
+    done = dgc(*call, *fields(tiny_run, train__steps=10**6))
+    assert done.exit_code == 2
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith(f"dgc: seed 1: --workdir={tmp_path / 'seed-1'}: expected a new folder")
+    assert "seed (0 there, 1 here)" in told
+    assert time.monotonic() - begun < 200  # the other one, which would take hours, is ended
+    assert not (tmp_path / "stability.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "kind", "told"),
+    [
+        ("dgc: the loss is nan", 1, LostError, "seed 7: the loss is nan"),
+        ("Traceback", 1, LostError, "status 1; see .*log"),
+        ("", -9, LostError, "status -9; see .*log"),
+        ("dgc: no scene", 2, InputError, "seed 7: no scene"),
+    ],
+)
+def test_end_of_a_process_is_passed_on(
+    tmp_path: pathlib.Path, said: str, status: int, kind: type[Exception], told: str
+) -> None:
+    log = tmp_path / "seed-7.log"
+    log.write_text(f"step 1\n{said}\n", encoding="utf-8")
+    code = f"import os; os.kill(os.getpid(), {-status}) if {status} < 0 else exit({status})"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    process.wait()
+    with pytest.raises(kind, match=told):
+        seeds._check_end(seeds._Child(7, process, str(log), 0.0))
+
+
+def test_process_of_a_seed_ends_when_its_parent_has_gone(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    arguments = [CONFIG, str(tmp_path / "run"), *fields(tiny_run, train__steps=10**6)]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "dgc_jax.seeds", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "run" / "config.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert child.poll() is None  # it would go on for hours
+    assert child.stdin is not None
+    child.stdin.close()
+    assert child.wait(timeout=100) == 1
+
+
+def test_diverged_seed_ends_the_command_with_its_words_and_status_1(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: object) -> None:
+        raise DivergedError("the loss of step 3 is nan.")
+
+    monkeypatch.setattr(seeds, "run", diverge)
+    done = dgc("stability", CONFIG, "--seeds", 2, "--workdir", tmp_path / "runs")
+    assert done.exit_code == 1
+    assert done.stderr == "dgc: the loss of step 3 is nan.\n"
+
+
+def test_processes_get_devices_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 5")
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
+    assert seeds.devices() == ["3", "5"]
+    two = [seeds.environment(slot, 2, seeds.devices()) for slot in range(2)]
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in two] == ["3", "5"]
+    assert all("XLA_PYTHON_CLIENT_PREALLOCATE" not in each for each in two)
+    third = seeds.environment(2, 3, seeds.devices())  # shares a device, and so its memory
+    assert third["CUDA_VISIBLE_DEVICES"] == "3"
+    assert third["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    assert seeds.environment(0, 2, []) == dict(os.environ)
+
+
+def test_devices_are_those_that_nvidia_smi_lists(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert seeds.devices() == []
+    listing = tmp_path / "nvidia-smi"
+    listing.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho 'GPU 1: B (UUID: y)'\n")
+    listing.chmod(0o755)
+    assert seeds.devices() == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([CONFIG, "--seeds", "1"], "--seeds: expected a number from 2 to 255, found 1."),
+        ([CONFIG, "--seeds", "2", "--at-once", "0"], "--at-once: expected a number from 1 to 255"),
+        (["none.py", "--seeds", "2"], "CONFIG: expected a configuration file"),
+        ([f"{CONFIG}er", "--seeds", "2"], "expected no variant or ':tiny'"),
+        ([CONFIG, "--seeds", "2", "--config.train.stepz=1"], "did you mean 'steps'?"),
+        ([CONFIG, "--seeds", "2", "--config.train.steps=many"], "train.steps"),
+        ([CONFIG, "--seeds", "2", "--wrokdir=x"], "Unknown command line flag 'wrokdir'"),
+        ([CONFIG, "--seeds", "2", "scene.hdr"], "found 'scene.hdr'"),
+        ([CONFIG, "--seeds", "2", "--config.clusters.final=1"], "clusters.final: expected at"),
+        ([CONFIG, "--seeds", "2", "--config.data.scenes=nowhere"], "nowhere"),
+        (
+            [CONFIG, "--seeds", "2", "--at-once", "2", "--config.data.scenes=nowhere"],
+            "nowhere",
+        ),
+    ],
+)
+def test_bad_usage_is_told_in_one_line_and_exits_with_2(
+    tmp_path: pathlib.Path, arguments: list[str], told: str
+) -> None:
+    done = dgc("stability", *arguments, "--workdir", tmp_path / "runs")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("dgc: ")
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "runs" / "stability.json").exists()
+
+
+def test_maps_that_were_deleted_are_asked_for(
+    compared: Compared, tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    shutil.copytree(compared.folder, tmp_path / "copy")
+    (tmp_path / "copy" / "seed-2" / "maps" / "leaf_01.hdr").unlink()
+    config = configuration.read(CONFIG, fields(tiny_run))
+    quiet = rich.console.Console(quiet=True)
+    with pytest.raises(InputError, match=r"seed-2/maps: expected the map .* none of leaf_01"):
+        agreement.measure(config, str(tmp_path / "copy"), range(3), quiet)
+
+
+def test_configuration_is_read_as_launch_does_from_any_folder(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from configs import dgc4
+
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    found = configuration.read(
+        CONFIG,
+        ["--config.seed", "4", "--config.data.classes=('a','b')", "--config.loss.anchor=2"],
+    )
+    expected = dgc4.get_config("tiny")
+    expected.update_from_flattened_dict({"seed": 4, "data.classes": ("a", "b"), "loss.anchor": 2.0})
+    assert found.to_dict() == expected.to_dict()
+    assert sys.path == before
+    assert configuration.name(CONFIG) == "dgc4-tiny"
+    assert configuration.name("configs/dgc16.py") == "dgc16"
