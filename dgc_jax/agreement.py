@@ -1,6 +1,7 @@
 """How far several seeds of one configuration agree: the command `dgc stability`.
 
     folder/seed-<n>/, .log              see `dgc_jax.seeds`
+    folder/seed-<n>/report.html         of the reference, made again with the curve in it
     folder/stability.json, .png         the measures, see docs/stability.md
     folder/consensus/<K>/<scene>.png    what most seeds say: palette PNG in the reference's colours
     folder/consensus/<K>/<scene>_agreement.png   grey, the share of seeds that say it: 255 = all,
@@ -29,6 +30,7 @@ from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids
 from dgc_jax.model.information import normalised_mutual_information
+from dgc_jax.reporting import report
 from dgc_jax.show import maps, results
 from dgc_jax.show.files import replacing
 from dgc_jax.show.stability import plot_stability, print_stability
@@ -104,6 +106,7 @@ def compare_seeds(
     ):
         json.dump(result, file, indent=1, allow_nan=False)
     plot_stability(os.path.join(folder, "stability.png"), result)
+    report(os.path.join(folder, result["reference"]["workdir"]), console=console)
     print_stability(result, console)
     _say_what_next(folder, result, console)
     return result
@@ -326,8 +329,9 @@ def _say_what_next(folder: str, result: Mapping[str, Any], console: rich.console
     picture = os.path.join(folder, "stability.png")
     consensus = os.path.join(folder, "consensus", str(clusters))
     console.print(f"Agreement: {picture}", soft_wrap=True)
-    console.print(f"Consensus: {consensus}/<scene>.png", soft_wrap=True)
     workdir = os.path.join(folder, reference)
+    console.print(f"Report: {os.path.join(workdir, 'report.html')}", soft_wrap=True)
+    console.print(f"Consensus: {consensus}/<scene>.png", soft_wrap=True)
     if clusters < model["clusters"]:
         todo = f"dgc merge {workdir} --clusters {clusters}"
     else:

@@ -18,6 +18,7 @@ import rich.table
 import rich.text
 from rich.progress import Progress
 
+from dgc_jax import words
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name
@@ -223,7 +224,7 @@ def segment(
             workdir,
             scenes,
             out,
-            formats=_listed(formats),
+            formats=words.listed(formats),
             view_path=view_path,
             sieve=sieve,
             confidence=confidence,
@@ -277,10 +278,10 @@ def evaluate(
         workdir,
         labels,
         scenes or None,
-        classes=None if classes is None else _listed(classes),
-        background=None if background is None else _numbers("--background", background),
+        classes=None if classes is None else words.listed(classes),
+        background=None if background is None else words.numbers("--background", background),
         unlabelled=unlabelled,
-        table=None if table is None else _table(table),
+        table=None if table is None else words.table(table),
         view_path=view_path,
         reading=reading,
         console=console,
@@ -310,7 +311,7 @@ def merge(
     path, found = commands.merge(
         workdir,
         clusters=clusters,
-        groups=None if groups is None else [_ranges(part) for part in groups.split(";")],
+        groups=None if groups is None else [words.ranges(part) for part in groups.split(";")],
         names=() if names is None else [name.strip() for name in names.split(";")],
         out=out,
     )
@@ -357,19 +358,6 @@ def write_report(
     console.print(f"Report: {path}", soft_wrap=True)
 
 
-def _ranges(text: str) -> list[int]:
-    """`"1,4-7"` as numbers."""
-    found: list[int] = []
-    for word in _listed(text):
-        first, dash, last = word.partition("-")
-        if not (first.isdecimal() and (last.isdecimal() or not dash)):
-            raise InputError(
-                f"--groups: expected cluster numbers such as 1,2;4-7, found {word!r}; correct it."
-            )
-        found += range(int(first), int(last or first) + 1)
-    return found
-
-
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("config")
 @click.argument("fields", nargs=-1, type=click.UNPROCESSED, metavar="[--config.FIELD=VALUE]...")
@@ -406,31 +394,3 @@ def export_model(workdir: str, out: str, view_path: str | None) -> None:
         segmenter = segmenter.with_view(view_path)
     for path in export(segmenter, out):
         click.echo(path)
-
-
-def _listed(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(word) for word in _listed(text)]
-    except ValueError as error:
-        raise InputError(
-            f"{option}: expected whole numbers with commas between, found {text!r}; correct it."
-        ) from error
-
-
-def _table(text: str) -> dict[int, int]:
-    """`"1=1,2=1"` as `{1: 1, 2: 1}`."""
-    pairs = [word.partition("=")[::2] for word in _listed(text)]
-    try:
-        table = {int(cluster): int(to) for cluster, to in pairs}
-    except ValueError:
-        table = {}
-    if not table or len(table) < len(pairs):
-        raise InputError(
-            f"--table: expected a class for each cluster, such as 1=1,2=1,3=2, found {text!r}; "
-            "correct it."
-        )
-    return table

@@ -83,7 +83,9 @@ def embedded(path: pathlib.Path) -> dict[str, object]:
 
 
 def test_pictures_and_counts_are_those_of_the_maps(
-    portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra], scenes: list[Scene]
+    portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra],
+    scenes: list[Scene],
+    segmenter: Segmenter,
 ) -> None:
     for portrait, labels, scene in zip(*portraits[:2], scenes, strict=True):
         shown = portrait.as_json()

@@ -397,6 +397,28 @@ def test_a_report_of_scenes_without_labels_offers_no_truth(
         assert page.locator("#mode option[value=truth]").is_disabled()
 
 
+def test_the_stability_of_this_model_is_shown_and_of_no_other(
+    made: Made, browser: Browser, tmp_path: pathlib.Path
+) -> None:
+    workdir = tmp_path / "seeds" / "seed-0"
+    shutil.copytree(made.workdir, workdir)
+    found = {
+        "seeds": [{"model": made.segmenter.identity}],
+        "levels": [{"clusters": k, "ari": {"mean": 1 / k, "min": 0.1 / k}} for k in range(2, 7)],
+        "suggested": {"in_words": "Seeds agree best at <2> clusters."},
+    }
+    for identity, shown in ((made.segmenter.identity, True), ("another", False)):
+        found["seeds"] = [{"model": identity}]
+        (workdir.parent / "stability.json").write_text(json.dumps(found))
+        assert dgc("report", workdir, made.paths[0]).exit_code == 0
+        with watched(browser, workdir / "report.html") as page:
+            assert page.locator("#stability-section").is_visible() == shown
+            if shown:
+                text = page.locator("#stability-note").text_content()
+                assert text == "Seeds agree best at <2> clusters."
+                assert page.locator("#stability path.curve").count() == 2
+
+
 def test_a_report_of_nothing_is_refused_in_one_sentence(made: Made, tmp_path: pathlib.Path) -> None:
     missing = dgc("report", made.workdir, tmp_path / "none.npy", "--out", tmp_path / "r.html")
     assert missing.exit_code == 2

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -254,6 +255,14 @@ def test_reference_is_the_medoid_and_is_named_with_its_model(compared: Compared)
     assert load(str(compared.folder / reference["workdir"])).identity == reference["model"]
     found = [seed["mean_ari"] for seed in compared.result["seeds"]]
     assert found == pytest.approx(mean, abs=1e-12)
+
+
+def test_the_report_of_the_reference_has_the_curve(compared: Compared) -> None:
+    reference = compared.folder / compared.result["reference"]["workdir"]
+    text = (reference / "report.html").read_text(encoding="utf-8")
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert data
+    assert json.loads(data[1])["stability"] == compared.result
 
 
 def test_stability_of_each_cluster_is_its_mean_best_overlap(compared: Compared) -> None:
