@@ -57,6 +57,7 @@ def test_a_form_that_takes_too_much_memory_is_left_out_and_told() -> None:
     assert notes == [f"16 x 16, forward: unfolded would take {line['unfolded MiB']:.0f} MiB"]
 
 
+@pytest.mark.slow
 def test_small_run_writes_milliseconds_and_their_ratios(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "result.json"
     call = [

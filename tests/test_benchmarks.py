@@ -60,6 +60,7 @@ def test_readers_are_timed_against_memmap(tmp_path: pathlib.Path) -> None:
 @pytest.mark.skipif(
     shutil.which("chromium") is None and "CI" not in os.environ, reason="no Chromium is installed"
 )
+@pytest.mark.slow
 def test_the_report_is_weighed_and_opened(
     tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
