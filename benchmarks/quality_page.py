@@ -213,7 +213,8 @@ def _compared(results: dict[str, Any], dgc: list[Row]) -> list[str]:
         into.append(name)
     return [
         f"- Ablations {how} at K = 4 (mean over the same seeds, background/tissue and lesion, "
-        f"beyond 2 standard errors): {', '.join(names) or 'none'}."
+        "beyond 2 standard errors; those of fewer than 3 seeds are taken from the spread of the "
+        f"recipe's seeds): {', '.join(names) or 'none'}."
         for how, names in (
             ("that lower one of the two", worse),
             ("that raise one and lower none", better),
@@ -224,11 +225,18 @@ def _compared(results: dict[str, Any], dgc: list[Row]) -> list[str]:
 
 
 def _change(dgc: list[Row], rows: list[Row], measure: str) -> float | None:
-    """Mean change against the recipe, seed by seed; 0 within two standard errors, or if small."""
+    """Mean change against the recipe, seed by seed; 0 within two standard errors, or if small.
+
+    One or two seeds do not tell how much they vary: it is then taken from the recipe's own seeds.
+    """
     changes = _gains(dgc, rows, measure)
     if not changes:
         return None
-    mean, error = statistics.fmean(changes), _deviation(changes) / len(changes) ** 0.5
+    spread = _deviation(changes)
+    if len(changes) < 3:
+        known = [tables.value(row, "4", "train", measure) for row in dgc]
+        spread = 2**0.5 * _deviation([number for number in known if number is not None])
+    mean, error = statistics.fmean(changes), spread / len(changes) ** 0.5
     return 0.0 if abs(mean) <= max(2 * error, _LEAST_NOISE) else mean
 
 
