@@ -41,20 +41,22 @@ def trained(folder: str, small: bool) -> str:
     return folder
 
 
-def seconds_to_open(path: pathlib.Path, chromium: str) -> float:
-    """Seconds from asking for a page until it is drawn; median of several times."""
+def seconds_to_open(paths: list[pathlib.Path], chromium: str) -> list[float]:
+    """Seconds from asking for each page until it is drawn; medians of several times, in turn."""
+    times: list[list[float]] = [[] for _ in paths]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        times = []
-        for _ in range(_ROUNDS):
-            page = browser.new_page()
-            start = time.perf_counter()
-            page.goto(path.as_uri())
-            page.wait_for_selector("html[data-ready]", state="attached")
-            times.append(time.perf_counter() - start)
-            page.close()
+        for turn in range(_ROUNDS + 1):
+            for path, each in zip(paths, times, strict=True):
+                page = browser.new_page()
+                start = time.perf_counter()
+                page.goto(path.as_uri())
+                page.wait_for_selector("html[data-ready]", state="attached")
+                if turn:  # the first warms the browser up
+                    each.append(time.perf_counter() - start)
+                page.close()
         browser.close()
-    return statistics.median(times)
+    return [statistics.median(each) for each in times]
 
 
 def measure(workdir: str) -> dict[str, Any]:
@@ -74,11 +76,11 @@ def measure(workdir: str) -> dict[str, Any]:
         ]
         if chromium is None:
             return {"title": "Report", "rows": rows, "notes": [*notes, "no Chromium was found"]}
-        base = seconds_to_open(empty, chromium)
-        for name, path in (("open an empty page", empty), ("open the report", report)):
-            took = seconds_to_open(path, chromium)
-            row = {"what": name, "MB": megabytes(path), "s": took, "x empty page": took / base}
-            rows.append(row)
+        pages = {"open an empty page": empty, "open the report": report}
+        took = seconds_to_open(list(pages.values()), chromium)
+        for (name, path), seconds in zip(pages.items(), took, strict=True):
+            row = {"what": name, "MB": megabytes(path), "s": seconds}
+            rows.append(row | {"x empty page": seconds / took[0]})
     return {"title": "Report", "rows": rows, "notes": notes}
 
 

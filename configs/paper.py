@@ -8,8 +8,8 @@ consistency compares the same physical pixels, balance has the right sign, borde
 Command:  python launch.py --config=configs/paper.py
 Test run: python launch.py --config=configs/paper.py:tiny
 
-Expected on the simulated leaf scenes: background/tissue 0.978 and lesion 0.541 where configs/dgc4.py
-has 0.996 and 0.958 (one seed; docs/quality.md, "Ablations", where its parts are lines, too).
+Expected on the simulated leaf scenes: background/tissue 0.978 and lesion 0.541, where the same seed
+of configs/dgc4.py has 0.997 and 0.957 (docs/quality.md, "Ablations"; its parts are lines there, too).
 """
 
 import ml_collections
