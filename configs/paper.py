@@ -9,7 +9,7 @@ Command:  python launch.py --config=configs/paper.py
 Test run: python launch.py --config=configs/paper.py:tiny
 
 Expected on the simulated leaf scenes: background/tissue 0.978 and lesion 0.541, where the same seed
-of configs/dgc4.py has 0.997 and 0.957 (docs/quality.md, "Ablations"; its parts are lines there, too).
+of configs/dgc4.py has 0.997 and 0.957 (docs/quality.md, "Ablations"; its parts are lines there).
 """
 
 import ml_collections
