@@ -49,8 +49,8 @@ def _parse(arguments: list[str]) -> str:
         raise InputError(f"--config: expected a configuration file, found no {path!r}.")
     try:
         rest = flags.FLAGS(arguments)
-    except (flags.Error, AttributeError, KeyError) as error:
-        raise flag_error(error) from error
+    except Exception as error:  # the file is a program, in which anything may fail
+        raise flag_error(error, path) from error
     if not given or len(rest) > 1:
         raise InputError(f"expected --config=configs/dgc4.py, found {rest[1:] or 'none'}.")
     return os.path.splitext(os.path.basename(path))[0] + (variant and f"-{variant}")

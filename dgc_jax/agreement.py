@@ -328,15 +328,15 @@ def _say_what_next(folder: str, result: Mapping[str, Any], console: rich.console
     model = next(seed for seed in result["seeds"] if seed["workdir"] == reference)
     picture = os.path.join(folder, "stability.png")
     consensus = os.path.join(folder, "consensus", str(clusters))
-    console.print(f"Agreement: {picture}", soft_wrap=True)
+    console.print(f"Agreement: {picture}", markup=False, soft_wrap=True)
     workdir = os.path.join(folder, reference)
-    console.print(f"Report: {os.path.join(workdir, 'report.html')}", soft_wrap=True)
-    console.print(f"Consensus: {consensus}/<scene>.png", soft_wrap=True)
+    console.print(f"Report: {os.path.join(workdir, 'report.html')}", markup=False, soft_wrap=True)
+    console.print(f"Consensus: {consensus}/<scene>.png", markup=False, soft_wrap=True)
     if clusters < model["clusters"]:
         todo = f"dgc merge {workdir} --clusters {clusters}"
     else:
         todo = f"dgc segment {workdir} SCENES --out DIR"
-    console.print(f"Use it: {todo}", soft_wrap=True)
+    console.print(f"Use it: {todo}", markup=False, soft_wrap=True)
 
 
 def _or_none(value: float) -> float | None:

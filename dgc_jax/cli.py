@@ -234,7 +234,7 @@ def segment(
         first = processes.first()
     failed = {path: why for path, why in wrong.items() if why}
     if first and len(failed) < len(wrong):
-        console.print(f"Maps, spectra and areas: {out}", soft_wrap=True)
+        console.print(f"Maps, spectra and areas: {out}", markup=False, soft_wrap=True)
     if failed:
         title = f"{len(failed)} of {len(wrong)} scenes failed"
         table = rich.table.Table("scene", "what is wrong", title=title, title_justify="left")
@@ -290,7 +290,7 @@ def evaluate(
     if out is not None:
         with replacing(out) as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump(result, file, indent=1)
-        console.print(f"Scores: {out}", soft_wrap=True)
+        console.print(f"Scores: {out}", markup=False, soft_wrap=True)
 
 
 @main.command()
@@ -320,14 +320,14 @@ def merge(
         table.add_row(str(group.id), rich.text.Text(group.name), ", ".join(map(str, group.of)))
     console = rich.console.Console()
     console.print(table)
-    console.print(f"View: {path}", soft_wrap=True)
+    console.print(f"View: {path}", markup=False, soft_wrap=True)
 
 
 @main.command("report")
 @click.argument("workdir")
 @click.argument("scenes", nargs=-1)
 @click.option("--out", help="HTML file to write.  [default: WORKDIR/report.html]")
-@click.option("--labels", help="Label maps; {stem} is the scene's name.")
+@click.option("--labels", help='Label maps; {stem} is the scene\'s name; "" for none.')
 @_view_option
 @_reading_options
 def write_report(
@@ -355,7 +355,7 @@ def write_report(
         reading=reading,
         console=console,
     )
-    console.print(f"Report: {path}", soft_wrap=True)
+    console.print(f"Report: {path}", markup=False, soft_wrap=True)
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

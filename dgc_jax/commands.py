@@ -200,7 +200,8 @@ def evaluate(
     }
     data = {**segmenter.config["data"], **_given(chosen), **_given(reading)}
     config = ml_collections.ConfigDict({**segmenter.config, "data": data})
-    labelled = [scene for scene in options.scenes(config) if scene.labels_path is not None]
+    every = options.scenes(config, common_grid=False)
+    labelled = [scene for scene in every if scene.labels_path is not None]
     if not labelled:
         raise InputError(
             f"--labels={labels}: expected label maps beside the scenes, found none; give a pattern "

@@ -38,8 +38,8 @@ def read(path: str, fields: Sequence[str] = ()) -> ml_collections.ConfigDict:
     try:
         with _importing(os.getcwd(), os.path.dirname(os.path.dirname(os.path.abspath(file)))):
             rest = known(arguments)
-    except (flags.Error, AttributeError, KeyError) as error:
-        raise flag_error(error) from error
+    except Exception as error:  # the file is a program, in which anything may fail
+        raise flag_error(error, file) from error
     if len(rest) > 1:
         raise InputError(f"expected fields such as --config.train.steps=10, found {rest[1]!r}.")
     return config.value

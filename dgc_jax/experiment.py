@@ -90,19 +90,17 @@ def run(
         if not processes.first():
             processes.wait()
             return _read(summary_path)
-    plain = many or console.is_jupyter  # where a bar would ask for ipywidgets
+    plain = console.is_jupyter  # where a bar would ask for ipywidgets
     for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=plain):
         portraits.append(Portrait(segmenter, scene, len(trained.scenes)))
         if many:
-            labels = results.read_map(maps, scene.cube.name, ("envi",), scene.cube.shape[:2])
             for tile in segmenter.walk(scene.cube, doubt=True):
                 portraits[-1].add(tile)
         else:
-            labels, gathered = results.segment_scene(
-                segmenter, scene.cube, maps, see=portraits[-1].add
-            )
+            _, gathered = results.segment_scene(segmenter, scene.cube, maps, see=portraits[-1].add)
             summaries.append(gathered)
-        counts = add_scene(counts, scene, labels, segmenter)
+        if portraits[-1].confusion is not None:
+            counts = _added(counts, portraits[-1].confusion)
     results.write_summaries(workdir, segmenter, summaries)
 
     pixels = sum(scene.spectra.count for scene in summaries)
@@ -246,7 +244,7 @@ def _devices() -> str:
 
 def _point_at_results(workdir: str, console: rich.console.Console) -> None:
     maps = os.path.join(workdir, "maps")
-    console.print(f"Report: {os.path.join(workdir, 'report.html')}", soft_wrap=True)
-    console.print(f"Maps: {maps}/<scene>_overlay.png", soft_wrap=True)
-    console.print(f"Spectra: {os.path.join(workdir, 'spectra.png')}", soft_wrap=True)
-    console.print(f"Apply it: dgc segment {workdir} SCENES --out DIR", soft_wrap=True)
+    console.print(f"Report: {os.path.join(workdir, 'report.html')}", markup=False, soft_wrap=True)
+    console.print(f"Maps: {maps}/<scene>_overlay.png", markup=False, soft_wrap=True)
+    console.print(f"Spectra: {os.path.join(workdir, 'spectra.png')}", markup=False, soft_wrap=True)
+    console.print(f"Apply it: dgc segment {workdir} SCENES --out DIR", markup=False, soft_wrap=True)

@@ -17,6 +17,7 @@ import rich.progress
 
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.errors import InputError
 from dgc_jax.show import results
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
@@ -40,7 +41,7 @@ def report(
         workdir: folder of a finished run.
         scenes: paths, folders or globs; None: those of the training.
         out: file to write; None: `report.html` in the workdir.
-        labels: pattern of label maps beside the scenes; None: that of the training.
+        labels: pattern of label maps beside the scenes, "" for none; None: that of the training.
         view_path: JSON file of `dgc merge`, with which the page opens.
         reading: some of `dgc_jax.commands.READING`, where scenes are to be read in another way than
             in training.
@@ -50,9 +51,13 @@ def report(
         The path of the report.
 
     Raises:
-        InputError: if there is no model, no scene, or the file cannot be written.
+        InputError: if there is no model, no scene, no label map where they are asked for, or the
+            file cannot be written.
     """
     console = console or rich.console.Console()
+    path = out or os.path.join(workdir, "report.html")
+    if os.path.isdir(path):
+        raise InputError(f"--out={path}: expected a file to write, found a folder; name a file.")
     segmenter = load(workdir)
     groups = None if view_path is None else view.read(view_path, segmenter)
     chosen = None if scenes is None else [scenes] if isinstance(scenes, str) else list(scenes)
@@ -61,14 +66,18 @@ def report(
     data = {**segmenter.config["data"], **given}
     config = ml_collections.ConfigDict({**segmenter.config, "data": data})
     portraits, summaries = [], []
-    found = options.scenes(config)
+    found = options.scenes(config, common_grid=False)
+    if labels and not any(scene.labels_path for scene in found):
+        raise InputError(
+            f"--labels={labels}: expected label maps beside the scenes, found none; give a pattern "
+            'such as {stem}_labels.png, in which {stem} is the scene\'s name, or "" for none.'
+        )
     for scene in rich.progress.track(found, "segmenting", console=console):
         portraits.append(Portrait(segmenter, scene, len(found)))
         _, summary = results.segment_scene(
             segmenter, scene.cube, "", formats=(), see=portraits[-1].add
         )
         summaries.append(summary)
-    path = out or os.path.join(workdir, "report.html")
     write_report(
         path,
         segmenter,

@@ -97,7 +97,9 @@ def train_at_once(
                 if waiting and slot not in running:
                     child = _start(path, fields, folder, waiting.pop(0), environments[slot])
                     running[slot] = child
-                    console.print(f"seed {child.seed}: begun, see {child.log}", soft_wrap=True)
+                    console.print(
+                        f"seed {child.seed}: begun, see {child.log}", markup=False, soft_wrap=True
+                    )
             time.sleep(0.05)
             for slot, child in list(running.items()):
                 if child.process.poll() is not None:

@@ -50,6 +50,26 @@ def test_finished_run_is_told_and_exits_with_0(launched, tiny_run: TinyRun) -> N
 
 
 @pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("def get_config(:", "SyntaxError: "),
+        ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
+        ("def get_config(variant=''):\n    return {}['scenes']", "KeyError: 'scenes'"),
+    ],
+)
+def test_a_broken_configuration_is_told_in_one_line(
+    launched, tmp_path: pathlib.Path, program: str, told: str
+) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(program + "\n")
+    status, _, err = launched(f"--config={path}")
+    assert status == 2
+    assert f"{path} cannot be run as a configuration" in err
+    assert told in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         ([], "expected --config=configs/dgc4.py, found none"),

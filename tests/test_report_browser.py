@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import scipy.interpolate
+import spectral.io.envi
 from click.testing import CliRunner, Result
 from conftest import TinyRun
 from PIL import Image
@@ -234,6 +236,49 @@ def test_arrow_keys_move_the_pixel(page: Page) -> None:
     assert (pixel["row"], pixel["column"]) == (30 + 1 - 10, 31)
 
 
+def test_clusters_are_merged_and_spectra_read_by_keyboard_alone(
+    page: Page, made: Made, tmp_path: pathlib.Path
+) -> None:
+    merge = page.get_by_label("Merge cluster 5 with", exact=True)
+    merge.focus()
+    page.keyboard.press("ArrowDown")  # opens the list, and merges nothing
+    assert page.locator("#level-shown").text_content() == str(K)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_function("report.state.groups.length === 5")
+    groups = view.read(exported(page, tmp_path), made.segmenter)
+    assert (groups[0].id, groups[0].of) == (1, (1, 5))
+    page.get_by_label("Take cluster 1 apart", exact=True).focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Merge cluster 1 with"
+    page.locator("#spectra svg").focus()
+    page.wait_for_function("report.state.alone === 0")  # no longer cluster 1 alone
+    page.keyboard.press("ArrowRight")
+    read = page.locator("#spectra-read").text_content()
+    assert read.startswith("702 nm: ")  # 301 bands from 400 to 1000 nm, the middle one at 700
+    page.keyboard.press("Shift+ArrowLeft")
+    assert page.locator("#spectra-read").text_content().startswith("682 nm: ")
+    page.locator("#similarity").focus()
+    page.keyboard.press("ArrowDown")
+    cosines = page.evaluate("data.similarity.cosines")
+    assert f"cosine {cosines[1][0]:.2f}" in page.locator("#similarity-read").text_content()
+
+
+def test_a_name_is_selected_with_the_mouse_and_other_lists_learn_it(page: Page) -> None:
+    name = page.get_by_label("Name of cluster 2", exact=True)
+    box = name.bounding_box()
+    page.mouse.move(box["x"] + 4, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    chosen = name.evaluate("input => input.value.slice(input.selectionStart, input.selectionEnd)")
+    assert chosen == "cluster 2"
+    page.keyboard.type("stem")
+    other = page.get_by_label("Merge cluster 3 with", exact=True)
+    other.focus()
+    assert "2 stem" in other.text_content()
+
+
 def test_scores_and_spectra_follow_as_python_computes_them(page: Page, made: Made) -> None:
     scenes = open_scenes([str(path) for path in made.paths])
     counts = sum(
@@ -389,8 +434,7 @@ def test_it_fits_a_phone_and_darkness(
 def test_a_report_of_scenes_without_labels_offers_no_truth(
     made: Made, browser: Browser, tmp_path: pathlib.Path
 ) -> None:
-    done = dgc("report", made.workdir, made.paths[0], "--labels", "none_{stem}.png",
-               "--out", tmp_path / "r.html")  # fmt: skip
+    done = dgc("report", made.workdir, made.paths[0], "--labels", "", "--out", tmp_path / "r.html")
     assert done.exit_code == 0, done.output
     with watched(browser, tmp_path / "r.html") as page:
         assert page.locator("#scores-section").is_hidden()
@@ -419,10 +463,34 @@ def test_the_stability_of_this_model_is_shown_and_of_no_other(
                 assert page.locator("#stability path.curve").count() == 2
 
 
+def test_scenes_on_other_grids_are_taken_one_by_one_to_the_models(
+    made: Made, tmp_path: pathlib.Path
+) -> None:
+    reflectance = np.load(made.paths[0])
+    wider = np.linspace(360, 1040, 171)
+    grid = np.linspace(400, 1000, 301)
+    stretched = scipy.interpolate.interp1d(grid, reflectance, fill_value="extrapolate")(wider)
+    for name, values, nm in (("a", stretched, wider), ("b", reflectance, grid)):
+        about = {"wavelength": nm.tolist(), "wavelength units": "nm"}
+        path = str(tmp_path / f"{name}.hdr")
+        spectral.io.envi.save_image(path, values.astype(np.float32), metadata=about)
+    out = tmp_path / "[red]r[/b].html"  # no markup of rich's
+    done = dgc("report", made.workdir, tmp_path / "*.hdr", "--labels", "", "--out", out)
+    assert done.exit_code == 0, done.output
+    assert str(out) in done.output.replace("\n", "")
+    assert out.exists()
+
+
 def test_a_report_of_nothing_is_refused_in_one_sentence(made: Made, tmp_path: pathlib.Path) -> None:
     missing = dgc("report", made.workdir, tmp_path / "none.npy", "--out", tmp_path / "r.html")
     assert missing.exit_code == 2
     assert missing.output.count("\n") == 1
+    mistyped = dgc("report", made.workdir, made.paths[0], "--labels", "{stem}_lables.npy")
+    assert mistyped.exit_code == 2
+    assert "--labels={stem}_lables.npy: expected label maps" in mistyped.output
+    folder = dgc("report", made.workdir, made.paths[0], "--out", tmp_path)
+    assert folder.exit_code == 2
+    assert "found a folder" in folder.output
     nowhere = dgc("report", tmp_path, "--out", tmp_path / "r.html")
     assert nowhere.exit_code == 2
     assert json.dumps(str(tmp_path))[1:-1] in nowhere.output

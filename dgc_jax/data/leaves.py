@@ -266,7 +266,9 @@ def write(folder: str, parameters: Leaves, progress: bool = True) -> None:
             return
         _remove_leftovers(folder)
         console = rich.console.Console(stderr=True, quiet=not progress)
-        console.print(f"Simulating {len(missing)} leaf scenes in {folder}", soft_wrap=True)
+        console.print(
+            f"Simulating {len(missing)} leaf scenes in {folder}", markup=False, soft_wrap=True
+        )
         for index in rich.progress.track(missing, "Leaf scenes", console=console):
             if not _complete(folder, index):  # another process may have been faster
                 _write_scene(folder, index, parameters)

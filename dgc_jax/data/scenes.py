@@ -75,6 +75,7 @@ def open_scenes(
     dark: str | None = None,
     white: str | None = None,
     wavelengths: Sequence[float] | np.ndarray | str | None = None,
+    common_grid: bool = True,
 ) -> list[Scene]:
     """Opens a data set; reads no pixels.
 
@@ -94,10 +95,11 @@ def open_scenes(
         dark: path or pattern of the dark reference.
         white: path or pattern of the white reference.
         wavelengths: band centres in nm, or a text file of them, instead of the files' own.
+        common_grid: bring all on the chosen bands of the first; else each keeps its own bands, and
+            `bands` and `drop` do nothing.
 
     Returns:
-        The scenes in the order given, folders and globs sorted by name, all on the band grid of the
-        first.
+        The scenes in the order given, folders and globs sorted by name.
 
     Raises:
         InputError: nothing found, two scenes of one name, a scene that cannot be opened, or band
@@ -119,8 +121,9 @@ def open_scenes(
             axes=axes,
             wavelengths=wavelengths,
         )
-        first = opened[0].cube if opened else None
-        cube = _on_common_grid(cube, first, bands, drop)
+        if common_grid:
+            first = opened[0].cube if opened else None
+            cube = _on_common_grid(cube, first, bands, drop)
         named = None if classes is None else tuple(classes)
         opened.append(Scene(cube, _companion(path, labels, "labels"), unlabelled, named))
     return _with_common_names(opened)

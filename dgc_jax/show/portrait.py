@@ -1,13 +1,16 @@
 """What the report shows of one scene, gathered tile by tile: pictures, counts, sampled spectra.
 
-Pictures have one byte a pixel, whose meaning the page knows: label ids, margins, truth classes.
-Larger scenes are shown by evenly spaced pixels. Full spectra and probabilities are kept of a grid
-of pixels, as many as the report's size allows, so that a click finds the spectrum of a pixel near.
+Maps have one byte a pixel, whose meaning the page knows: label ids, margins, truth classes. They
+travel as compressed bytes and not as PNG, because browsers that guard against fingerprinting
+falsify what a page reads back from pictures. Larger scenes are shown by evenly spaced pixels. Full
+spectra and probabilities are kept of a grid of pixels, as many as the report's size allows, so that
+a click finds the spectrum of a pixel near.
 """
 
 import base64
 import io
 import math
+import zlib
 from typing import Any
 
 import numpy as np
@@ -47,7 +50,8 @@ class Portrait:
         cube, truth = segmenter.adapt(scene.cube), scene.read_labels()
         rows, columns, bands = cube.shape
         clusters = segmenter.clusters
-        self.confusion, self.classes, self._truth = None, None, None
+        self.confusion, self.classes = None, None
+        self._truth, self._shown_truth = None, None
         if truth is not None and truth.labels.any():
             self._truth, self.classes = truth.labels, truth.names or segmenter.classes
             classes = max(len(self.classes or ()), int(truth.labels.max()))
@@ -57,6 +61,8 @@ class Portrait:
         self.name, self.shape = cube.name, (rows, columns)
         self._rows = shown_positions(rows, -(-rows // step))
         self._columns = shown_positions(columns, -(-columns // step))
+        if self._truth is not None:
+            self._shown_truth = self._truth[np.ix_(self._rows, self._columns)]
         self._quicklook = Quicklook(cube.shape, cube.wavelengths, largest=largest)
         self._labels, self._margin, self._unlike = (
             np.zeros((len(self._rows), len(self._columns)), np.uint8) for _ in range(3)
@@ -83,6 +89,8 @@ class Portrait:
         if self.confusion is not None and self._truth is not None:
             truth = self._truth[row : row + height, column : column + width]
             self.confusion += metrics.confusion(truth, tile.labels, *self.confusion.shape)
+            if self.pixels.sum() == self._truth.size:
+                self._truth = None  # the last tile: full maps of all scenes would add up
         into, at = _hits((self._rows, self._columns), tile)
         self._labels[into] = tile.labels[at]
         self._margin[into] = np.round(255 * tile.doubt.margin()[at])
@@ -111,14 +119,12 @@ class Portrait:
             "rows": self.shape[0],
             "columns": self.shape[1],
             "shown": [self._rows.tolist(), self._columns.tolist()],
-            "quicklook": _picture(self._quicklook.finish(), "jpeg"),
-            "labels": _picture(self._labels),
-            "margin": _picture(self._margin),
-            "unlike": _picture(self._unlike) if self._unlike.any() else None,
+            "quicklook": _picture(self._quicklook.finish()),
+            "labels": squeezed(self._labels),
+            "margin": squeezed(self._margin),
+            "unlike": squeezed(self._unlike) if self._unlike.any() else None,
             "unlike_pixels": self.unlike,
-            "truth": None
-            if self._truth is None
-            else _picture(self._truth[np.ix_(self._rows, self._columns)]),
+            "truth": None if self._shown_truth is None else squeezed(self._shown_truth),
             "pixels": self.pixels.tolist(),
             "confusion": None if self.confusion is None else self.confusion.tolist(),
             "samples": {
@@ -149,9 +155,13 @@ def packed(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-def _picture(pixels: np.ndarray, kind: str = "png") -> str:
-    """A data URL of `[row, column]` or `[row, column, 3]` uint8."""
+def squeezed(array: np.ndarray) -> str:
+    """The bytes of an array, compressed (zlib), as base64."""
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode()
+
+
+def _picture(pixels: np.ndarray) -> str:
+    """A data URL of `[row, column, 3]` uint8."""
     file = io.BytesIO()
-    options: dict[str, Any] = {"quality": 85} if kind == "jpeg" else {"optimize": True}
-    Image.fromarray(pixels).save(file, format=kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+    Image.fromarray(pixels).save(file, format="jpeg", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

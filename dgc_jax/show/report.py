@@ -35,6 +35,8 @@ from dgc_jax.show.tables import PAPER
 from dgc_jax.train import options
 
 _SCRIPTS = ("groups.js", "charts.js", "maps.js", "page.js")
+_WATCHED = {f"monitor/{name}" for name in ("nmi", "entropy", "soft_information", "active_clusters")}
+_POINTS = 1000  # of a curve
 _NO_DATA = 0.5  # share of a scene from which on it is worth a word
 _DEAD = 0.25  # share of the trained centroids, likewise
 _OUTLIER = 3.0  # robust standard deviations of the log brightness
@@ -182,13 +184,13 @@ def _dendrogram(segmenter: Segmenter, lookup: np.ndarray) -> dict[str, Any] | No
 
 
 def _history(lines: Sequence[Mapping[str, float]]) -> dict[str, list[list[float]]]:
-    """`[step, value]` pairs of every number that was logged."""
+    """`[step, value]` pairs of what the page draws; of long runs evenly spaced ones."""
     found: dict[str, list[list[float]]] = {}
     for line in lines:
         for name, value in line.items():
-            if name != "step" and isinstance(value, int | float):
+            if name.startswith("loss") or name in _WATCHED:
                 found.setdefault(name, []).append([line["step"], value])
-    return found
+    return {name: pairs[:: -(-len(pairs) // _POINTS)] for name, pairs in found.items()}
 
 
 def concerns(

@@ -108,7 +108,7 @@ def train(
             f"{config.clusters.train} clusters for {pixels} pixels; lower clusters.train and "
             "clusters.final."
         )
-    console.print(f"{len(scenes)} scenes: {_named(scenes)}")
+    console.print(f"{len(scenes)} scenes: {_named(scenes)}", markup=False)
     crops, valid = sample_crops(config, scenes)
     with _clock() as clock:
         state = create_state(

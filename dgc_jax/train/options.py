@@ -117,8 +117,14 @@ def recipe(config: ml_collections.ConfigDict) -> Recipe:
     )
 
 
-def scenes(config: ml_collections.ConfigDict) -> list[Scene]:
-    """Opens the scenes of `config.data`; the simulated ones are written when they are missing."""
+def scenes(config: ml_collections.ConfigDict, *, common_grid: bool = True) -> list[Scene]:
+    """Opens the scenes of `config.data`; the simulated ones are written when they are missing.
+
+    Args:
+        config: see `configs/default.py`.
+        common_grid: bring all on the chosen bands of the first; a model that is there already takes
+            each to its own bands instead.
+    """
     data = config.data
     where, classes = data.scenes, data.classes
     if where == "leaves":
@@ -136,6 +142,7 @@ def scenes(config: ml_collections.ConfigDict) -> list[Scene]:
         dark=data.dark,
         white=data.white,
         wavelengths=data.wavelengths,
+        common_grid=common_grid,
     )
 
 

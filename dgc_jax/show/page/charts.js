@@ -36,9 +36,10 @@ function breaks(axis) {
 
 /**
  * A chart of curves. curves: {x, y, colour, name, spread?, dashed?, label?}; label stands at the
- * curve's right end. onPoint(x) is called with the x pointed at, or null.
+ * curve's right end. onPoint(x) is called with the x pointed at, or moved to along the stops by
+ * arrow keys, or null.
  */
-function lineChart(curves, { width = 640, height = 300, xTitle = "", yTitle = "", low, high, onPoint, title }) {
+function lineChart(curves, { width = 640, height = 300, xTitle = "", yTitle = "", low, high, onPoint, stops = [], title }) {
   const pad = { left: 52, right: curves.some((c) => c.label) ? 34 : 12, top: 10, bottom: 38 };
   const xs = curves.flatMap((c) => [c.x[0], c.x.at(-1)]);
   const [x0, x1] = xs.length ? [Math.min(...xs), Math.max(...xs)] : [0, 1];
@@ -90,16 +91,29 @@ function lineChart(curves, { width = 640, height = 300, xTitle = "", yTitle = ""
   if (onPoint) {
     const cross = svg("line", { y1: pad.top, y2: height - pad.bottom, class: "cross", visibility: "hidden" });
     chart.append(cross);
-    chart.addEventListener("pointermove", (event) => {
-      const box = chart.getBoundingClientRect();
-      const share = ((event.clientX - box.left) / box.width * width - pad.left) / (width - pad.left - pad.right);
-      const x = x0 + Math.max(0, Math.min(1, share)) * (x1 - x0);
+    const show = (x) => {
       cross.setAttribute("visibility", "visible");
       cross.setAttribute("x1", across(x));
       cross.setAttribute("x2", across(x));
       onPoint(x);
+    };
+    const hide = () => { cross.setAttribute("visibility", "hidden"); onPoint(null); };
+    chart.addEventListener("pointermove", (event) => {
+      const box = chart.getBoundingClientRect();
+      const share = ((event.clientX - box.left) / box.width * width - pad.left) / (width - pad.left - pad.right);
+      show(x0 + Math.max(0, Math.min(1, share)) * (x1 - x0));
     });
-    chart.addEventListener("pointerleave", () => { cross.setAttribute("visibility", "hidden"); onPoint(null); });
+    chart.addEventListener("pointerleave", hide);
+    chart.setAttribute("tabindex", "0");
+    let stop = Math.floor(stops.length / 2);
+    chart.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      stop = Math.max(0, Math.min(stops.length - 1, stop + step * (event.shiftKey ? 10 : 1)));
+      show(stops[stop]);
+    });
+    chart.addEventListener("blur", hide);
   }
   return chart;
 }
@@ -157,7 +171,7 @@ function stackedBars(rows, groups, { width = 640 } = {}) {
   return chart;
 }
 
-/** The tree; `level` groups are left below the dashed line. */
+/** The tree; `level` groups are left below the dashed line; null: the groups are no level. */
 function dendrogram(tree, colourOf, level, { width = 640, height = 260 } = {}) {
   const leaves = tree.ids.length, most = tree.heights.at(-1) || 1;
   const pad = { left: 12, right: 12, top: 12, bottom: 36 };
@@ -178,6 +192,7 @@ function dendrogram(tree, colourOf, level, { width = 640, height = 260 } = {}) {
     while (tree.ids[last + 1] === id) last++;
     chart.append(svg("text", { x: across(5 + 5 * (leaf + last)), y: height - pad.bottom + 28, class: "small middle" }, String(id)));
   });
+  if (level === null) return chart;
   const under = tree.heights[leaves - level - 1] ?? 0, over = tree.heights[leaves - level] ?? most * 1.1;
   const y = up((under + over) / 2);
   chart.append(svg("line", { x1: 0, x2: width, y1: y, y2: y, class: "cut" }));

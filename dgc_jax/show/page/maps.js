@@ -1,30 +1,35 @@
-// Scenes as canvases. Pictures come as data URLs whose grey values are label ids, margins, classes.
+// Scenes as canvases. Maps come as compressed bytes: label ids, margins, classes. Only the picture of
+// a scene is read back from a canvas, in which some browsers then put a little noise.
 
-/** The pixels of a data URL: red only, or all four channels. */
-async function pixelsOf(url, all = false) {
+/** The four channels of a data URL. */
+async function pixelsOf(url) {
   const image = new Image();
   image.src = url;
   await image.decode();
   const canvas = html("canvas", { width: image.naturalWidth, height: image.naturalHeight });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
-  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-  if (all) return data;
-  const red = new Uint8Array(canvas.width * canvas.height);
-  for (let i = 0; i < red.length; i++) red[i] = data[4 * i];
-  return red;
+  return context.getImageData(0, 0, canvas.width, canvas.height).data;
 }
 
+const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
 function unpacked(text, Type) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  return new Type(bytes.buffer);
+  return new Type(bytesOf(text).buffer);
+}
+
+/** Bytes that were compressed by zlib, or null. */
+async function unsqueezed(text) {
+  if (!text) return null;
+  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /** A scene with its pictures and samples decoded. */
 async function decoded(scene) {
   const [labels, margin, quicklook, truth, unlike] = await Promise.all([
-    pixelsOf(scene.labels), pixelsOf(scene.margin), pixelsOf(scene.quicklook, true),
-    scene.truth ? pixelsOf(scene.truth) : null, scene.unlike ? pixelsOf(scene.unlike) : null,
+    unsqueezed(scene.labels), unsqueezed(scene.margin), pixelsOf(scene.quicklook),
+    unsqueezed(scene.truth), unsqueezed(scene.unlike),
   ]);
   const samples = {
     ...scene.samples,

@@ -49,7 +49,10 @@ function drawResults() {
   drawScores();
   const table = lookupOf(state.groups, clusters);
   const colourOf = (k) => state.groups.find((group) => group.id === table[k]).colour;
-  if (data.tree) $("tree").replaceChildren(dendrogram(data.tree, colourOf, state.groups.length, { width: wide() }));
+  if (data.tree) {
+    const cut = data.levels[state.groups.length].every((id, k) => id === table[k + 1]);
+    $("tree").replaceChildren(dendrogram(data.tree, colourOf, cut ? state.groups.length : null, { width: wide() }));
+  }
   drawPixel();
 }
 
@@ -107,8 +110,10 @@ function drawSpectra() {
     const { count, mean, deviation } = mergedSpectra(spectra, group.of);
     return { x: axis, y: Array.from(mean), spread: Array.from(deviation), colour: group.colour, label: String(group.id), name: called(group), id: group.id, count };
   }).filter((curve) => curve.count && (!state.alone || curve.id === state.alone));
+  const held = $("spectra").contains(document.activeElement);
   $("spectra").replaceChildren(lineChart(curves, {
-    width: wide(), xTitle: axisTitle, yTitle: "reflectance", title: "Mean spectra of the clusters",
+    width: wide(), xTitle: axisTitle, yTitle: "reflectance", stops: axis,
+    title: "Mean spectra of the clusters; arrow keys move along the bands",
     onPoint: (x) => {
       const read = $("spectra-read");
       read.replaceChildren();
@@ -118,6 +123,7 @@ function drawSpectra() {
       for (const curve of curves) read.append(swatch(curve.colour), `${curve.id} ${short(curve.y[b])} ± ${short(curve.spread[b])} `);
     },
   }));
+  if (held) $("spectra").firstChild.focus();
 }
 
 function drawScores() {
@@ -152,7 +158,10 @@ function table(rows) {
 function drawLegend() {
   const pixels = sum(data.scenes.map((scene) => sum(scene.pixels.slice(1)))) || 1;
   const areas = state.groups.map((group) => sum(data.scenes.map((scene) => groupPixels(scene.pixels, [group])[0])));
+  const held = document.activeElement?.closest("#legend li")?.value;
   $("legend").replaceChildren(...state.groups.map((group, g) => legendEntry(group, 100 * areas[g] / pixels)));
+  // Who works by keyboard goes on where the cluster is now.
+  if (held) $("legend").children[state.groups.findIndex((group) => group.of.includes(held))].querySelector("select").focus();
 }
 
 function legendEntry(group, percent) {
@@ -165,8 +174,19 @@ function legendEntry(group, percent) {
     drawResults();
   });
   name.addEventListener("blur", () => { name.value = group.name; });
-  const merge = html("select", { ariaLabel: `Merge ${what} with`, title: "merge with …" }, html("option", { value: "", textContent: "+" }),
-    ...state.groups.filter((other) => other !== group).map((other) => html("option", { value: other.id, textContent: called(other) })));
+  name.addEventListener("pointerenter", () => { entry.draggable = false; }); // so that text can be selected
+  name.addEventListener("pointerleave", () => { entry.draggable = true; });
+  const merge = html("select", { ariaLabel: `Merge ${what} with`, title: "merge with …" }, html("option", { value: "", textContent: "+" }));
+  const others = () => state.groups.filter((other) => other !== group)
+    .map((other) => html("option", { value: other.id, textContent: called(other) })); // names change
+  merge.append(...others());
+  merge.addEventListener("keydown", (event) => {
+    // Closed, it would choose with every arrow key or letter; it opens instead.
+    if (!/^(Arrow|Home|End|Page)/.test(event.key) && !/^[^ ]$/.test(event.key)) return;
+    event.preventDefault();
+    merge.showPicker?.();
+  });
+  merge.addEventListener("focus", () => merge.replaceChildren(merge.firstChild, ...others()));
   merge.addEventListener("change", () => { state.groups = joined(state.groups, group.id, Number(merge.value)); update(); });
   const entry = html("li", { draggable: true, value: group.id, tabIndex: -1 }, colour,
     html("span", { className: "id", textContent: group.id }), name,
@@ -181,7 +201,8 @@ function legendEntry(group, percent) {
   entry.addEventListener("pointerenter", alone(group.id));
   entry.addEventListener("pointerleave", alone(0));
   entry.addEventListener("focusin", alone(group.id));
-  entry.addEventListener("focusout", alone(0));
+  // Later, because the spectra may be what is focused now, and are drawn anew.
+  entry.addEventListener("focusout", () => setTimeout(() => { if (state.alone === group.id) alone(0)(); }));
   entry.addEventListener("dragstart", (event) => { event.dataTransfer.setData("text/plain", group.id); event.dataTransfer.effectAllowed = "move"; });
   entry.addEventListener("dragover", (event) => { event.preventDefault(); entry.classList.add("target"); });
   entry.addEventListener("dragleave", () => entry.classList.remove("target"));
@@ -240,6 +261,8 @@ function drawPixel() {
 
 // --- what is drawn once
 
+const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Enter: [0, 0] };
+
 function sceneCard(scene) {
   const map = html("canvas", { tabIndex: 0, ariaLabel: `Map of ${scene.name}; arrow keys move the pixel` });
   map.setAttribute("role", "application");
@@ -247,7 +270,9 @@ function sceneCard(scene) {
   plain.setAttribute("role", "img");
   const cursor = html("span", { className: "cursor", hidden: true });
   const name = html("button", { type: "button", className: "name", textContent: scene.name, ariaExpanded: "false" });
-  const card = html("figure", { className: "scene" }, html("figcaption", {}, name),
+  const valid = sum(scene.pixels.slice(1)), unlike = valid && scene.unlike_pixels ? 100 * scene.unlike_pixels / valid : 0;
+  const caption = html("figcaption", {}, name, unlike ? ` ${unlike.toFixed(unlike < 0.1 ? 3 : 1)} % unlike` : "");
+  const card = html("figure", { className: "scene" }, caption,
     html("div", { className: "pictures" }, plain, html("div", { className: "map" }, map, cursor)));
   name.addEventListener("click", () => { name.ariaExpanded = String(card.classList.toggle("large")); });
   const whole = Object.assign(scene, { map, plain, cursor, card, place: [scene.height >> 1, scene.width >> 1] });
@@ -258,7 +283,7 @@ function sceneCard(scene) {
     inspect(whole, place((event.clientY - box.top) / box.height, scene.height), place((event.clientX - box.left) / box.width, scene.width));
   });
   map.addEventListener("keydown", (event) => {
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Enter: [0, 0] }[event.key];
+    const step = STEPS[event.key];
     if (!step) return;
     event.preventDefault();
     const far = event.shiftKey ? 10 : 1;
@@ -270,11 +295,12 @@ function sceneCard(scene) {
 
 function drawAbout() {
   const { summary } = data;
-  const parts = [`${data.scenes.length} scene${data.scenes.length === 1 ? "" : "s"}`, `${clusters} clusters of ${data.similarity.ids.length} trained`];
+  const parts = [`${data.scenes.length} scene${data.scenes.length === 1 ? "" : "s"}`, `${clusters} cluster${clusters === 1 ? "" : "s"} of ${data.similarity.ids.length} trained`];
   if (summary) parts.push(`${summary.steps} steps in ${Math.round(summary.seconds)} s`, summary.device ?? "", `seed ${summary.seed}`, summary.stopped_because);
   $("about").textContent = parts.filter(Boolean).join(" · ");
   $("concerns").replaceChildren(...data.concerns.map((text) => html("li", { textContent: text })));
   $("made").textContent = `Made by dgc_jax ${data.version} on ${data.made}. Model ${data.model.slice(0, 12)}.`;
+  $("tree-section").hidden = !data.tree;
   $("config").replaceChildren(...table([["field", "value"], ...Object.entries(data.config)]).children);
 }
 
@@ -311,11 +337,20 @@ function drawSimilarity() {
     picture.data.set([255 + share * (r - 255), 255 + share * (g - 255), 255 + share * (b - 255), 255], 4 * i);
   });
   context.putImageData(picture, 0, 0);
+  let place = [0, 0];
+  const read = (row, column) => {
+    const [i, j] = place = [row, column].map((at) => Math.max(0, Math.min(n - 1, at)));
+    $("similarity-read").textContent = `centroids ${i + 1} and ${j + 1}, of clusters ${ids[i]} and ${ids[j]}: cosine ${short(cosines[i][j], 2)}`;
+  };
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
-    const at = (share) => Math.max(0, Math.min(n - 1, Math.floor(share * n)));
-    const i = at((event.clientY - box.top) / box.height), j = at((event.clientX - box.left) / box.width);
-    $("similarity-read").textContent = `centroids of clusters ${ids[i]} and ${ids[j]}: cosine ${short(cosines[i][j], 2)}`;
+    read(Math.floor((event.clientY - box.top) / box.height * n), Math.floor((event.clientX - box.left) / box.width * n));
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const step = STEPS[event.key];
+    if (!step) return;
+    event.preventDefault();
+    read(place[0] + step[0], place[1] + step[1]);
   });
 }
 
