@@ -29,13 +29,18 @@ def dgc(*arguments: object) -> click.testing.Result:
     return click.testing.CliRunner().invoke(main, [str(a) for a in arguments])
 
 
-@pytest.fixture(scope="module")
-def merged() -> centroids.Merge:
+def merge(clusters: int) -> centroids.Merge:
+    """20 trained clusters, of which two are dead, merged to some."""
     rng = np.random.default_rng(0)
     counts = rng.integers(10, 99, 20)
     counts[[3, 11]] = 0
     bank = rng.normal(size=(20, 4))
-    return centroids.merge(rng.uniform(0.05, 0.9, (20, 12)), counts, bank, 9)
+    return centroids.merge(rng.uniform(0.05, 0.9, (20, 12)), counts, bank, clusters)
+
+
+@pytest.fixture(scope="module")
+def merged() -> centroids.Merge:
+    return merge(9)
 
 
 @pytest.mark.parametrize("clusters", range(1, 10))
@@ -45,6 +50,12 @@ def test_a_level_of_the_tree_is_the_tree_cut_there(merged: centroids.Merge, clus
     direct = centroids.cut_tree(merged.tree, clusters)
     through = taken[merged.lookup[merged.live] - 1]
     assert adjusted_rand_score(direct, through) == 1
+
+
+@pytest.mark.parametrize("clusters", range(1, 10))
+def test_a_fine_model_cut_later_is_the_coarse_model(merged: centroids.Merge, clusters: int) -> None:
+    later = centroids.cut_ids(merged.tree, merged.live, merged.lookup, clusters)[merged.lookup - 1]
+    assert adjusted_rand_score(later, merge(clusters).lookup) == 1  # of all 20, the dead ones, too
 
 
 def test_ids_are_the_lowest_of_a_group_and_change_only_where_groups_join(
