@@ -271,7 +271,7 @@ function sceneCard(scene) {
   const cursor = html("span", { className: "cursor", hidden: true });
   const name = html("button", { type: "button", className: "name", textContent: scene.name, ariaExpanded: "false" });
   const valid = sum(scene.pixels.slice(1)), unlike = valid && scene.unlike_pixels ? 100 * scene.unlike_pixels / valid : 0;
-  const caption = html("figcaption", {}, name, unlike ? ` ${unlike.toFixed(unlike < 0.1 ? 3 : 1)} % unlike` : "");
+  const caption = html("figcaption", {}, name, unlike ? ` · ${unlike.toFixed(unlike < 0.1 ? 3 : 1)} % unlike any cluster` : "");
   const card = html("figure", { className: "scene" }, caption,
     html("div", { className: "pictures" }, plain, html("div", { className: "map" }, map, cursor)));
   name.addEventListener("click", () => { name.ariaExpanded = String(card.classList.toggle("large")); });
