@@ -6,7 +6,8 @@
 them. *slices* adds up the window as 25 shifted copies of the image. *unfolded* makes the array of
 pixels x 25 x 32 first, as the authors' code does. All three take the same embeddings, with some
 invalid pixels, and must agree to 1e-4, in their result or their gradients, before they are timed.
-Then they take turns, so that whatever else the machine does slows all of them; medians.
+Then they take turns, so that whatever else the machine does slows all of them; medians. What the
+machine's own matrix product reaches says how much there is to gain at most.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import numpy as np  # noqa: E402
 import rich.console  # noqa: E402
 import rich.table  # noqa: E402
 
-from dgc_jax.model.mean_shift import mean_shift  # noqa: E402
+from dgc_jax.model.mean_shift import block_size, mean_shift  # noqa: E402
 from dgc_jax.show.files import replacing  # noqa: E402
 
 SIDES = (64, 128, 256, 512)  # pixels
@@ -157,6 +158,42 @@ def row(side: int, backward: bool, memory: float, runs: int) -> tuple[dict[str, 
     return line, notes
 
 
+def flops(side: int) -> int:
+    """Operations in the matrix products of the blocked form: two for each query and key."""
+    keys = (block_size(WINDOW) + WINDOW - 1) ** 2  # around the block that a query is in
+    return side**2 * ITERATIONS * 2 * (2 * keys * CHANNELS)
+
+
+def peak(runs: int, size: int = 2048) -> float:
+    """Operations a second that a product of two matrices reaches here."""
+    matrix = jnp.ones((size, size), jnp.float32)
+    product = jax.jit(jnp.matmul).lower(matrix, matrix).compile()
+    times = []
+    for _ in range(runs + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(product(matrix, matrix))
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / statistics.median(times[1:])
+
+
+def roofline(line: dict[str, Any], side: int, reached: float) -> str:
+    """What the blocked form could take at best, in words.
+
+    Args:
+        line: of the table, its forward pass.
+        side: of its image, pixels.
+        reached: operations a second, from `peak`.
+    """
+    floor = 1000 * flops(side) / reached
+    known = [form for form in FORMS if line[f"{form} ms"] is not None]
+    apart = ", ".join(f"{form} {line[f'{form} ms'] / floor:.1f}" for form in known)
+    return (
+        f"{side} x {side}, forward: the blocked form's products are {flops(side) / 1e9:.3g} GFLOP; "
+        f"at {reached / 1e9:.0f} GFLOP/s, which the product of two large matrices reaches here, "
+        f"these alone take {floor:.3g} ms; in units of that: {apart}"
+    )
+
+
 def measure(sides: tuple[int, ...], memory: float, runs: int) -> dict[str, Any]:
     """The table: a row for each side and pass."""
     rows, notes = [], []
@@ -167,6 +204,9 @@ def measure(sides: tuple[int, ...], memory: float, runs: int) -> dict[str, Any]:
                 line, told = row(side, backward, memory, runs)
                 rows.append(line)
                 notes += told
+        side = max(side for side in sides if side <= 256 or side == min(sides))
+        forward = next(line for line in rows if line["pixels"] == f"{side} x {side}")
+        notes.append(roofline(forward, side, peak(runs)))
     notes.append(
         f"{CHANNELS} channels, window {WINDOW} x {WINDOW}, {ITERATIONS} iterations, float32 with "
         f"exact products; medians of {runs} runs in turn; MiB are temporary memory"

@@ -46,6 +46,14 @@ def test_a_form_that_differs_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> No
         benchmark.row(16, False, memory=1, runs=1)
 
 
+def test_the_roofline_counts_the_products_and_compares_with_it() -> None:
+    # 16 queries of a block with 8 x 8 keys of 32 numbers: scores, then means; five times.
+    assert benchmark.flops(8) == 5 * 4 * 2 * (2 * 16 * 64 * 32)
+    line = {"blocked ms": 3.0, "slices ms": 4.0, "unfolded ms": None}
+    told = benchmark.roofline(line, 8, reached=benchmark.flops(8) / 2e-3)
+    assert told.endswith("these alone take 2 ms; in units of that: blocked 1.5, slices 2.0")
+
+
 def test_a_form_that_takes_too_much_memory_is_left_out_and_told() -> None:
     whole, none = benchmark.row(16, False, memory=1, runs=1)
     assert none == []
