@@ -13,6 +13,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
+from dgc_jax import configuration
 from dgc_jax.errors import DivergedError, InputError, LostError, flag_error
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", short_name="c")
@@ -44,7 +45,7 @@ def _parse(arguments: list[str]) -> str:
     """Parses the flags; returns a name for the run, such as `dgc4-tiny`."""
     joined = re.sub(r"(^|\n)(--?c(?:onfig)?)\n", r"\1\2=", "\n".join(arguments))
     given = re.findall(r"^--?c(?:onfig)?=(.*)$", joined, re.MULTILINE)
-    path, _, variant = given[-1].partition(":") if given else ("", "", "")
+    path = given[-1].partition(":")[0] if given else ""
     if given and not (path.endswith(".py") and os.path.isfile(path)):
         raise InputError(f"--config: expected a configuration file, found no {path!r}.")
     try:
@@ -53,7 +54,7 @@ def _parse(arguments: list[str]) -> str:
         raise flag_error(error, path) from error
     if not given or len(rest) > 1:
         raise InputError(f"expected --config=configs/dgc4.py, found {rest[1:] or 'none'}.")
-    return os.path.splitext(os.path.basename(path))[0] + (variant and f"-{variant}")
+    return configuration.name(given[-1])
 
 
 if __name__ == "__main__":
