@@ -102,7 +102,7 @@ def test_doubt_of_tiles_is_that_of_the_whole_image(segmenter: Segmenter, scene: 
         assert without.doubt is None
         np.testing.assert_array_equal(tile.labels, without.labels)
         np.testing.assert_allclose(tile.doubt.probabilities, shares[at], atol=1e-5)
-        np.testing.assert_allclose(tile.doubt.margin(), (two[..., 1] - two[..., 0])[at], atol=2e-5)
+        np.testing.assert_allclose(tile.doubt.margin, (two[..., 1] - two[..., 0])[at], atol=2e-5)
         expected = np.where(valid, cosines.max(axis=-1), 0)[at]
         np.testing.assert_allclose(tile.doubt.similarity, expected, atol=1e-5)
         seen += tile.labels.size

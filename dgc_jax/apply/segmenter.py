@@ -113,10 +113,7 @@ class Segmenter:
             Margin, similarity and which pixels are unlike any cluster, `[batch, row, column]`.
         """
         crops, valid = self._checked(batch, valid)
-        probabilities, similarity = (jnp.asarray(each) for each in self._doubt(crops, valid))
-        two = jax.lax.top_k(probabilities, min(2, self.clusters))[0]
-        # With one cluster nothing competes.
-        margin = two[..., 0] - two[..., 1] if self.clusters > 1 else two[..., 0]
+        _, similarity, margin = (jnp.asarray(each) for each in self._doubt(crops, valid))
         unlike = None
         if self.similarity_floor is not None:
             unlike = valid & (similarity < self.similarity_floor)
@@ -232,7 +229,8 @@ class Segmenter:
         clusters = self.clusters if doubt else None
         if blank:
             shape = stored.usable.shape
-            none = Doubt(np.zeros((*shape, self.clusters), np.float32), np.zeros(shape, np.float32))
+            zero = np.zeros(shape, np.float32)
+            none = Doubt(np.zeros((*shape, self.clusters), np.float32), zero, zero)
             return np.zeros(shape, np.uint8), none if doubt else None
         model = self.recipe, self.params, self.bank, self.normalisation, self.lookup
         return _window_labels(*model, *stored[:-1], checked=stored.checked, clusters=clusters)
@@ -374,7 +372,8 @@ def _doubt(
 ) -> Doubt:
     q = jnp.exp(centroids.assign(z, bank, recipe.temperature))
     member = jax.nn.one_hot(lookup - 1, clusters)  # [K', K]
-    return Doubt(
-        jnp.where(valid[..., None], q @ member, 0),
-        jnp.where(valid, jnp.max(z @ bank.T, axis=-1), 0),
-    )
+    probabilities = jnp.where(valid[..., None], q @ member, 0)
+    two = jax.lax.top_k(probabilities, min(2, clusters))[0]
+    # With one cluster nothing competes.
+    margin = two[..., 0] - two[..., 1] if clusters > 1 else two[..., 0]
+    return Doubt(probabilities, jnp.where(valid, jnp.max(z @ bank.T, axis=-1), 0), margin)

@@ -61,18 +61,12 @@ class Doubt(NamedTuple):
         probabilities: `[height, width, K]` float32 of the final clusters.
         similarity: `[height, width]` float32 cosine to the nearest trained centroid: low for a
             pixel that is unlike any cluster, whichever is the nearest.
+        margin: `[height, width]` float32, the greatest less the second probability, 0..1.
     """
 
     probabilities: np.ndarray | jax.Array
     similarity: np.ndarray | jax.Array
-
-    def margin(self) -> np.ndarray:
-        """The greatest less the second probability, `[height, width]` float32, 0..1."""
-        probabilities = np.asarray(self.probabilities)
-        if probabilities.shape[-1] == 1:  # with one cluster nothing competes
-            return probabilities[..., 0]
-        two = np.partition(probabilities, -2, axis=-1)
-        return two[..., -1] - two[..., -2]
+    margin: np.ndarray | jax.Array
 
 
 class Confidence(NamedTuple):

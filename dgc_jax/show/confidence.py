@@ -49,7 +49,7 @@ def bands_of(tile: Tile) -> np.ndarray:
     """Margin and similarity of a tile with doubt, `[2, height, width]` float32, NaN = no data."""
     if tile.doubt is None:
         raise ValueError("the tile was walked without doubt=True")
-    both = np.stack([tile.doubt.margin(), np.asarray(tile.doubt.similarity)])
+    both = np.stack([np.asarray(tile.doubt.margin), np.asarray(tile.doubt.similarity)])
     return np.where(tile.labels > 0, both, np.float32(np.nan))
 
 

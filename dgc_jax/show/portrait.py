@@ -93,7 +93,7 @@ class Portrait:
                 self._truth = None  # the last tile: full maps of all scenes would add up
         into, at = _hits((self._rows, self._columns), tile)
         self._labels[into] = tile.labels[at]
-        self._margin[into] = np.round(255 * tile.doubt.margin()[at])
+        self._margin[into] = np.round(255 * np.asarray(tile.doubt.margin)[at])
         if self.unlike is not None:
             unlike = (tile.labels > 0) & (np.asarray(tile.doubt.similarity) < self._floor)
             self._unlike[into] = unlike[at]

@@ -111,21 +111,7 @@ def train(
     console.print(f"{len(scenes)} scenes: {_named(scenes)}", markup=False)
     crops, valid = sample_crops(config, scenes)
     with _clock() as clock:
-        state = create_state(
-            jax.random.key(config.seed),
-            options.recipe(config),
-            crops,
-            valid,
-            clusters=config.clusters.train,
-            wavelengths=scenes[0].cube.wavelengths,
-            bin_width=config.data.bin_width,
-            kind=config.data.normalisation,
-            start=config.centroids.start,
-            pixels=config.centroids.pixels,
-            whiten=config.model.whiten,
-            linear=config.model.linear,
-            network=config.model.network,
-        )
+        state = first_state(config, scenes, crops, valid)
         probes = crops[: config.monitor.probes], valid[: config.monitor.probes]
         state, why, metrics = _steps(config, workdir, mesh, scenes, state, probes, console, draw)
         # A scene is met some four times at most.
@@ -133,6 +119,34 @@ def train(
         own = sample_batches(config, scenes, enough, own_slots(mesh, config.data.batch))
         spectra, counts, floor = monitor.cluster_spectra(state, own)
     return Trained(state, scenes, spectra, counts, floor, why, metrics, clock())
+
+
+def first_state(
+    config: ml_collections.ConfigDict, scenes: list[Scene], crops: np.ndarray, valid: np.ndarray
+) -> TrainState:
+    """The state before the first step.
+
+    Args:
+        config: see `configs/default.py`.
+        scenes: the data set.
+        crops: `[crop, row, column, band]` reflectance that the start is found from.
+        valid: `[crop, row, column]` bool.
+    """
+    return create_state(
+        jax.random.key(config.seed),
+        options.recipe(config),
+        crops,
+        valid,
+        clusters=config.clusters.train,
+        wavelengths=scenes[0].cube.wavelengths,
+        bin_width=config.data.bin_width,
+        kind=config.data.normalisation,
+        start=config.centroids.start,
+        pixels=config.centroids.pixels,
+        whiten=config.model.whiten,
+        linear=config.model.linear,
+        network=config.model.network,
+    )
 
 
 def _steps(
