@@ -11,24 +11,18 @@ Warm is with the files in the system's cache. Cold is after asking the system to
 (`posix_fadvise`); how much then came from the disk is what the system counts.
 """
 
-import argparse
 import collections
-import concurrent.futures
-import json
-import multiprocessing
 import os
 import pathlib
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
+import bench
 import big_scene
 import numpy as np
-import rich.console
 
 from dgc_jax.data.cube import open_cube
-from dgc_jax.show.files import replacing
 
 _AHEAD = 8
 _READERS = ("memmap", "raw", "zarr")
@@ -127,11 +121,12 @@ def measure(small: bool) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for name, what, kind, path in ways:
         row: dict[str, Any] = {"reader": name, "what": what}
-        warm, _ = _alone(seconds, kind, path, what, False, rounds, crop)
+        warm, _ = bench.alone(seconds, kind, path, what, False, rounds, crop)
         row["warm, ms a crop"] = round(1000 * warm / number, 3)
         if hasattr(os, "posix_fadvise"):
             runs = [
-                _alone(seconds, kind, path, what, True, [corners], crop) for corners in rounds[1:]
+                bench.alone(seconds, kind, path, what, True, [corners], crop)
+                for corners in rounds[1:]
             ]
             cold, disk = (statistics.median(column) for column in zip(*runs, strict=True))
             row["cold, ms a crop"] = round(1000 * cold / number, 3)
@@ -148,29 +143,10 @@ def measure(small: bool) -> dict[str, Any]:
     return {"title": "Reading crops", "rows": rows, "notes": notes}
 
 
-def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a call in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 def main() -> None:
     """Measures, prints, and writes what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", help="file for the results")
-    parser.add_argument("--small", action="store_true", help="a test of it, with a tiny scene")
-    args = parser.parse_args()
-    result = measure(args.small)
-    console = rich.console.Console()
-    for row in result["rows"]:
-        told = "  ".join(f"{name} {value}" for name, value in row.items())
-        console.print(told, highlight=False, soft_wrap=True)
-    for note in result["notes"]:
-        console.print(note, highlight=False, soft_wrap=True)
-    if args.json:
-        with replacing(args.json) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1)
+    args = bench.parser(__doc__).parse_args()
+    bench.tell(measure(args.small), args.json)
 
 
 if __name__ == "__main__":

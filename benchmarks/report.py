@@ -6,8 +6,6 @@ A run of `configs/dgc16.py` on twelve simulated scenes, and its report opened by
 times, until the page says that everything is drawn. Needs Playwright and a Chromium.
 """
 
-import argparse
-import json
 import pathlib
 import shutil
 import statistics
@@ -22,10 +20,11 @@ from playwright.sync_api import sync_playwright
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+import bench  # noqa: E402
+
 from configs import dgc16  # noqa: E402
 from dgc_jax.experiment import run  # noqa: E402
 from dgc_jax.reporting import report as write_report  # noqa: E402
-from dgc_jax.show.files import replacing  # noqa: E402
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 _EMPTY = "<!doctype html><html data-ready><title>empty</title></html>"
@@ -85,18 +84,11 @@ def measure(workdir: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", help="file to write the table to")
-    parser.add_argument("--small", action="store_true", help="a test of it")
-    args = parser.parse_args()
+    """Measures, prints, and writes what was asked for."""
+    args = bench.parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = measure(trained(str(pathlib.Path(folder, "run")), args.small))
-    for row in result["rows"]:
-        print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else v for k, v in row.items()))
-    if args.json:
-        with replacing(args.json) as temporary:
-            pathlib.Path(temporary).write_text(json.dumps(result, indent=1), encoding="utf-8")
+    bench.tell(result, args.json)
 
 
 if __name__ == "__main__":

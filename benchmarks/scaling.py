@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from dgc_jax.show.files import replacing  # noqa: E402
+import bench  # noqa: E402
 
 _BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2}
 _COLLECTIVES = r"all-reduce|all-gather|reduce-scatter|collective-permute|all-to-all"
@@ -222,9 +222,7 @@ def notes(seconds: float, facts: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Measures, prints, and writes what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", help="file for the results")
-    parser.add_argument("--small", action="store_true", help="a test of it, with tiny crops")
+    parser = bench.parser(__doc__)
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)  # one process of a layout
     args = parser.parse_args()
     if args.work:
@@ -236,13 +234,7 @@ def main() -> None:
             work(args.small)
         return
     layouts = (LAYOUTS[0], LAYOUTS[-1]) if args.small else LAYOUTS
-    result = measure(layouts, args.small)
-    for row in result["rows"]:
-        print("  ".join(f"{name} {value}" for name, value in row.items()))
-    print(*result["notes"], sep="\n")
-    if args.json:
-        with replacing(args.json) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1)
+    bench.tell(measure(layouts, args.small), args.json)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,6 @@ it has labelled one tile and waits, for 1000 and for 8000 rows; each in a proces
 given as the system counts it, and its anonymous part alone, without mapped files.
 """
 
-import argparse
-import concurrent.futures
-import json
-import multiprocessing
 import os
 import pathlib
 import shutil
@@ -26,16 +22,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import bench
 import big_scene
 import numpy as np
-import rich.console
 import sklearn.cluster
 
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.tiles import trim_heap
 from dgc_jax.data import leaves
 from dgc_jax.data.cube import Cube, open_cube
-from dgc_jax.show.files import replacing
 
 _BLOCK = 8 << 20  # bytes
 _LINES = 32  # read at a time for k-means
@@ -156,7 +151,7 @@ def memories(header: str, store: str, segmenter: Segmenter, repeats: int) -> lis
         for name, paths in tall.items():
             found = []
             for path in paths:
-                runs = [_alone(memory, path, segmenter) for _ in range(repeats)]
+                runs = [bench.alone(memory, path, segmenter) for _ in range(repeats)]
                 found.append({key: statistics.median(r[key] for r in runs) for key in runs[0]})
                 rows.append(
                     {"input": name, "what": f"memory, {open_cube(path).shape[0]} rows"}
@@ -165,13 +160,6 @@ def memories(header: str, store: str, segmenter: Segmenter, repeats: int) -> lis
             growth = {f"{k}, growth": round(found[1][k] / found[0][k] - 1, 3) for k in found[0]}
             rows[-1] |= growth
     return rows
-
-
-def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a call in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def measure(small: bool) -> dict[str, Any]:
@@ -198,22 +186,8 @@ def measure(small: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Measures, prints, and writes what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", help="file for the results")
-    parser.add_argument("--small", action="store_true", help="a test of it, with a tiny scene")
-    args = parser.parse_args()
-    result = measure(args.small)
-    console = rich.console.Console()
-    for row in result["rows"]:
-        told = (
-            f"{value} {name}" if isinstance(value, float) else value for name, value in row.items()
-        )
-        console.print("  ".join(told), highlight=False, soft_wrap=True)
-    for note in result["notes"]:
-        console.print(note, highlight=False, soft_wrap=True)
-    if args.json:
-        with replacing(args.json) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1)
+    args = bench.parser(__doc__).parse_args()
+    bench.tell(measure(args.small), args.json)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ The whole step is timed on crops that lie ready; the wait for data over steps th
 the simulated leaf scenes from their zarr3 store, as training does.
 """
 
-import argparse
-import json
 import pathlib
 import statistics
 import sys
@@ -20,19 +18,18 @@ from typing import Any
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+import bench  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import ml_collections  # noqa: E402
 import numpy as np  # noqa: E402
-import rich.console  # noqa: E402
 
 from configs import default  # noqa: E402
 from dgc_jax.data import augment  # noqa: E402
 from dgc_jax.data.crops import Batch, read_batches  # noqa: E402
 from dgc_jax.model import centroids, losses, normalisation  # noqa: E402
-from dgc_jax.show.files import replacing  # noqa: E402
 from dgc_jax.train import loop, options  # noqa: E402
-from dgc_jax.train.state import TrainState, create_state, encode  # noqa: E402
+from dgc_jax.train.state import TrainState, encode  # noqa: E402
 from dgc_jax.train.step import data_mesh, jitted_step, train_step  # noqa: E402
 
 
@@ -64,21 +61,7 @@ def start(config: ml_collections.ConfigDict) -> tuple[TrainState, Batch, list[An
     """The state before the first step, its batch, and the cubes."""
     scenes = options.scenes(config)
     crops, valid = loop.sample_crops(config, scenes)
-    state = create_state(
-        jax.random.key(0),
-        options.recipe(config),
-        crops,
-        valid,
-        clusters=config.clusters.train,
-        wavelengths=scenes[0].cube.wavelengths,
-        bin_width=config.data.bin_width,
-        kind=config.data.normalisation,
-        start=config.centroids.start,
-        pixels=config.centroids.pixels,
-        whiten=config.model.whiten,
-        linear=config.model.linear,
-        network=config.model.network,
-    )
+    state = loop.first_state(config, scenes, crops, valid)
     cubes = [scene.cube for scene in scenes]
     return state, next(iter(batches(config, cubes, 1)))[1], cubes
 
@@ -224,19 +207,8 @@ def measure(small: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Measures, prints, and writes what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", help="file for the results")
-    parser.add_argument("--small", action="store_true", help="a test of it, with tiny crops")
-    args = parser.parse_args()
-    result = measure(args.small)
-    console = rich.console.Console()
-    for row in result["rows"]:
-        console.print("  ".join(f"{value}" for value in row.values()), highlight=False)
-    for note in result["notes"]:
-        console.print(note, highlight=False, soft_wrap=True)
-    if args.json:
-        with replacing(args.json) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1)
+    args = bench.parser(__doc__).parse_args()
+    bench.tell(measure(args.small), args.json)
 
 
 if __name__ == "__main__":
