@@ -63,18 +63,23 @@ def segmenter(small: bool) -> "Segmenter":
         bin_width=config.data.bin_width,
         kind=config.data.normalisation,
     )
+    names = tuple(f"cluster {k}" for k in range(1, 5))
+    leaf_ids = np.arange(config.clusters.train, dtype=np.uint8) % 4 + 1
     return Segmenter(
         recipe=options.recipe(config),
         params=state.params,
         bank=state.centroids,
         normalisation=state.normalisation,
-        lookup=jnp.arange(config.clusters.train, dtype=jnp.uint8) % 4 + 1,
+        lookup=jnp.asarray(leaf_ids),
+        leaves=leaf_ids,
         tree=np.zeros((0, 4)),
         live=np.arange(0),
         wavelengths=cube.wavelengths,
         bands=cube.shape[2],
-        names=tuple(f"cluster {k}" for k in range(1, 5)),
+        names=names,
         colours=colours(4),
+        leaf_names=names,
+        leaf_colours=colours(4),
         classes=None,
         background=None,
         config=config.to_dict(),

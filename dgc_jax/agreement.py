@@ -276,7 +276,7 @@ def _per_cluster(
             "id": group.id,
             "name": group.name,
             "colour": group.colour,
-            "of": list(group.of),
+            "of": np.unique(reference.shown[list(group.of)]).tolist(),
             "pixels": int(pixels[row]),
             "percent": 100 * float(pixels[row] / pixels.sum()),
             "stability": _or_none(overlaps[:, row].mean()),

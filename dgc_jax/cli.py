@@ -295,14 +295,14 @@ def evaluate(
 
 @main.command()
 @click.argument("workdir")
-@click.option("--clusters", type=int, help="Merge along the tree until so many are left.")
-@click.option("--groups", help="Clusters to show as one: '1,2;4-7'.")
+@click.option("--clusters", type=int, help="Cut the tree where it has so many, up to all.")
+@click.option("--groups", help="Show as one '1,2;4-7', clusters of the run or of --clusters.")
 @click.option("--names", help="Names of the groups, with semicolons between.")
 @click.option("--out", help="JSON file to write.  [default: WORKDIR/view-<groups>.json]")
 def merge(
     workdir: str, clusters: int | None, groups: str | None, names: str | None, out: str | None
 ) -> None:
-    """Make a view of the finished run WORKDIR: some of its clusters shown as one.
+    """Make a view of the finished run WORKDIR: fewer or more clusters, or some shown as one.
 
     Nothing is trained or segmented; the view is a small file for the --view of other commands.
     """
@@ -315,9 +315,9 @@ def merge(
         names=() if names is None else [name.strip() for name in names.split(";")],
         out=out,
     )
-    table = rich.table.Table("id", "name", "clusters")
+    table = rich.table.Table("id", "name", "of the finest clusters")
     for group in found:
-        table.add_row(str(group.id), rich.text.Text(group.name), ", ".join(map(str, group.of)))
+        table.add_row(str(group.id), rich.text.Text(group.name), words.as_ranges(group.of))
     console = rich.console.Console()
     console.print(table)
     console.print(f"View: {path}", markup=False, soft_wrap=True)

@@ -164,7 +164,7 @@ def evaluate(
     """Scores a finished run against label maps.
 
     Maps that the run itself has written of its own scenes are used if they are newer than model
-    and scene; other scenes are segmented.
+    and scene and the view is no finer; other scenes are segmented.
 
     Args:
         workdir: folder of a finished run.
@@ -187,9 +187,11 @@ def evaluate(
     console = console or rich.console.Console()
     segmenter = load(workdir)
     groups = None if view_path is None else view.read(view_path, segmenter)
+    becomes = None
     if groups is not None:
-        shown = view.ids(groups, segmenter.clusters)
+        becomes = view.of_shown(segmenter, groups)
         segmenter = view.apply(segmenter, groups)
+    own_maps = scenes is None and not _given(reading) and (groups is None or becomes is not None)
     by_hand = _as_table(table, segmenter.clusters)
     chosen = {
         "labels": labels,
@@ -209,11 +211,11 @@ def evaluate(
         )
     counts = None
     for scene in rich.progress.track(labelled, "evaluating", console=console):
-        found = None if scenes is not None or _given(reading) else _own_map(workdir, scene)
+        found = _own_map(workdir, scene) if own_maps else None
         if found is None:
             found = segmenter.segment(scene.cube)
-        elif groups is not None:
-            found = shown[found]
+        elif becomes is not None:
+            found = becomes[found]
         counts = add_scene(counts, scene, found, segmenter)
     if counts is None:
         raise InputError(
@@ -240,9 +242,10 @@ def merge(
 
     Args:
         workdir: folder of a finished run.
-        clusters: number of groups at a level of the tree, or None.
-        groups: ids of the clusters of each group, or None; exactly one of the two is given.
-        names: names of the groups; with `clusters` in the order of their ids.
+        clusters: number of clusters at a level of the tree; None: `clusters.final`.
+        groups: ids of the clusters of that level in each group; None: each is one of its own.
+            One of the two must be given.
+        names: names of the groups; without `groups` in the order of their ids.
         out: JSON file to write; None: `view-<number of groups>.json` in the workdir.
 
     Returns:
@@ -251,15 +254,15 @@ def merge(
     Raises:
         InputError: if there is no model, the groups are wrong, or the file cannot be written.
     """
-    if (clusters is None) == (groups is None):
+    if clusters is None and groups is None:
         raise InputError(
-            "dgc merge: expected either --clusters or --groups, found "
-            f"{'neither' if groups is None else 'both'}; give one of them."
+            "dgc merge: expected --clusters or --groups, found neither; give one of them, or both "
+            "for groups of the clusters at that level."
         )
     segmenter = load(workdir)
-    if clusters is not None:
-        groups = [group.of for group in view.cut(segmenter, clusters)]
-    found = view.join(segmenter, groups or (), names)
+    if groups is None:
+        groups = [[group.id] for group in view.cut(segmenter, clusters or 0)]
+    found = view.join(segmenter, groups, names, level=clusters)
     path = out or os.path.join(workdir, f"view-{len(found)}.json")
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(view.as_json(segmenter, found), file, indent=1)

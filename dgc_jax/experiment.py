@@ -92,15 +92,17 @@ def run(
             return _read(summary_path)
     plain = console.is_jupyter  # where a bar would ask for ipywidgets
     for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=plain):
-        portraits.append(Portrait(segmenter, scene, len(trained.scenes)))
+        portrait = Portrait(segmenter, scene, len(trained.scenes))
+        portraits.append(portrait)
         if many:
-            for tile in segmenter.walk(scene.cube, doubt=True):
-                portraits[-1].add(tile)
+            portrait.look(segmenter, scene.cube)
         else:
-            _, gathered = results.segment_scene(segmenter, scene.cube, maps, see=portraits[-1].add)
+            _, gathered = results.segment_scene(segmenter, scene.cube, maps, portrait=portrait)
             summaries.append(gathered)
-        if portraits[-1].confusion is not None:
-            counts = _added(counts, portraits[-1].confusion)
+        if portrait.confusion is not None:
+            counts = _added(
+                counts, metrics.fold(portrait.confusion, segmenter.shown[1:], segmenter.clusters)
+            )
     results.write_summaries(workdir, segmenter, summaries)
 
     pixels = sum(scene.spectra.count for scene in summaries)
@@ -122,7 +124,6 @@ def run(
         os.path.join(workdir, "report.html"),
         segmenter,
         portraits,
-        results.together(segmenter, summaries),
         title=os.path.basename(os.path.abspath(workdir)),
         summary=summary,
         history=history(workdir),
@@ -144,7 +145,7 @@ def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:
     state, cube = trained.state, trained.scenes[0].cube
     bank = np.asarray(state.centroids)
     merge = centroids.merge(trained.spectra, trained.counts, bank, config.clusters.final)
-    number = int(merge.lookup.max())
+    number, finest = int(merge.lookup.max()), len(merge.live)
     if number < config.clusters.final:
         warnings.warn(
             f"only {number} of the trained clusters have pixels, fewer than clusters.final = "
@@ -167,10 +168,11 @@ def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:
             "bands": cube.shape[2],
             "step": int(state.step),
             "lookup": merge.lookup.tolist(),
+            "leaves": merge.leaves.tolist(),
             "live": merge.live.tolist(),
             "tree": merge.tree.tolist(),
-            "names": [f"cluster {k}" for k in range(1, number + 1)],
-            "colours": colours(number).tolist(),
+            "names": [f"cluster {k}" for k in range(1, finest + 1)],
+            "colours": colours(finest).tolist(),
             "classes": classes,
             "background": options.background(config),
             "similarity_floor": trained.floor,

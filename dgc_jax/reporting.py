@@ -18,7 +18,6 @@ import rich.progress
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.errors import InputError
-from dgc_jax.show import results
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
 from dgc_jax.train import options
@@ -65,7 +64,7 @@ def report(
     given = {name: value for name, value in told.items() if value is not None}
     data = {**segmenter.config["data"], **given}
     config = ml_collections.ConfigDict({**segmenter.config, "data": data})
-    portraits, summaries = [], []
+    portraits = []
     found = options.scenes(config, common_grid=False)
     if labels and not any(scene.labels_path for scene in found):
         raise InputError(
@@ -74,15 +73,11 @@ def report(
         )
     for scene in rich.progress.track(found, "segmenting", console=console):
         portraits.append(Portrait(segmenter, scene, len(found)))
-        _, summary = results.segment_scene(
-            segmenter, scene.cube, "", formats=(), see=portraits[-1].add
-        )
-        summaries.append(summary)
+        portraits[-1].look(segmenter, scene.cube)
     write_report(
         path,
         segmenter,
         portraits,
-        results.together(segmenter, summaries),
         title=os.path.basename(os.path.abspath(workdir)),
         summary=_json(os.path.join(workdir, "summary.json")),
         history=history(workdir),

@@ -1,5 +1,7 @@
 """What the words of `dgc`'s options mean: lists, ranges and tables."""
 
+from collections.abc import Sequence
+
 from dgc_jax.errors import InputError
 
 
@@ -29,6 +31,17 @@ def ranges(text: str) -> list[int]:
             )
         found += range(int(first), int(last or first) + 1)
     return found
+
+
+def as_ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as `"1, 4-7"`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 def table(text: str) -> dict[int, int]:

@@ -73,6 +73,20 @@ def confusion(truth: np.ndarray, labels: np.ndarray, classes: int, clusters: int
     return counts.reshape(classes + 1, clusters + 1)[1:, 1:]
 
 
+def fold(counts: np.ndarray, lookup: np.ndarray, clusters: int) -> np.ndarray:
+    """The counts of a coarser map.
+
+    Args:
+        counts: `[class, cluster]` int64.
+        lookup: `[cluster]` id in the coarser map, from 1, of each cluster.
+        clusters: number of clusters of the coarser map.
+
+    Returns:
+        `[class, clusters]` int64.
+    """
+    return counts @ (np.asarray(lookup)[:, None] == np.arange(1, clusters + 1)).astype(np.int64)
+
+
 def map_clusters(counts: np.ndarray, method: str | Sequence[int] = "auto") -> tuple[int, ...]:
     """Says which class each cluster stands for.
 

@@ -19,14 +19,15 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from dgc_jax.apply.tiles import Confidence, Doubt, Labelled, Tile, best_side, walk
+from dgc_jax.apply import programs
+from dgc_jax.apply.tiles import Confidence, Doubt, Finest, Labelled, Tile, best_side, walk
 from dgc_jax.data.cube import Cube, Stored
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, normalisation
 from dgc_jax.model.encoder import RADIUS
 from dgc_jax.model.mean_shift import block_size
 from dgc_jax.train import checkpoint, options
-from dgc_jax.train.state import Parameters, Recipe, embed
+from dgc_jax.train.state import Parameters, Recipe
 
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
 
@@ -35,18 +36,25 @@ _SAME_BAND = 0.1  # nm: closer centres count as the same band
 class Segmenter:
     """A model that labels pixels 1..K, and 0 where there is no data.
 
+    It shows the clusters of one level of its tree, at first `clusters.final`, or those of a view
+    (`with_view`), and knows those of the finest level, 1..L, of which all others are made.
+
     Attributes:
         recipe: the two modules and the temperature.
         params: their parameters.
         bank: `[K', embedding]` trained centroids.
         normalisation: constants of the data set that it was trained on.
-        lookup: `[K']` uint8 final id, 1..K, of every trained centroid.
+        lookup: `[K']` uint8 id shown, 1..K, of every trained centroid.
+        leaves: `[K']` uint8 id at the finest level, 1..L, see `dgc_jax.model.centroids`. Of models
+            of earlier versions it is that at `clusters.final`.
         tree: `[len(live) - 1, 4]` linkage matrix of the merges, see `dgc_jax.model.centroids`.
         live: indices of the trained centroids that are its leaves.
         wavelengths: `[band]` nm of the bands that it takes, or None.
         bands: number of bands that it takes.
-        names: name of each final cluster.
-        colours: `[K + 1, 3]` uint8, the colour of each id; row 0 is no data.
+        names: name of each cluster shown.
+        colours: `[K + 1, 3]` uint8, the colour of each id shown; row 0 is no data.
+        leaf_names: name of each id of the finest level, the first K of which are also shown.
+        leaf_colours: `[L + 1, 3]` uint8, likewise.
         classes: names of the classes of the training labels, or None.
         background: the classes that count as background, or None.
         config: the configuration of its run, as JSON values.
@@ -60,12 +68,15 @@ class Segmenter:
     bank: jax.Array
     normalisation: normalisation.Normalisation
     lookup: jax.Array
+    leaves: np.ndarray
     tree: np.ndarray
     live: np.ndarray
     wavelengths: np.ndarray | None
     bands: int
     names: tuple[str, ...]
     colours: np.ndarray
+    leaf_names: tuple[str, ...]
+    leaf_colours: np.ndarray
     classes: tuple[str, ...] | None
     background: tuple[int, ...] | None
     config: dict[str, Any]
@@ -74,8 +85,31 @@ class Segmenter:
 
     @property
     def clusters(self) -> int:
-        """Number of final clusters K."""
+        """Number of clusters shown K, the highest label."""
         return len(self.names)
+
+    @property
+    def finest(self) -> int:
+        """Number of clusters at the finest level L."""
+        return len(self.leaf_names)
+
+    @property
+    def shown(self) -> np.ndarray:
+        """`[L + 1]` uint8: the label that each label of the finest level is shown as; 0 stays 0."""
+        table = np.zeros(self.finest + 1, np.uint8)
+        table[self.leaves] = self.lookup
+        return table
+
+    def level(self, clusters: int) -> np.ndarray:
+        """The ids that the clusters of the finest level have at another one.
+
+        Args:
+            clusters: number of clusters of the level, 1..L.
+
+        Returns:
+            `[L]` uint8.
+        """
+        return centroids.cut_ids(self.tree, self.live, self.leaves, clusters)
 
     def predict(self, batch: jax.typing.ArrayLike, valid: Any = None) -> jax.Array:
         """Labels a batch of crops; compiled once for each shape.
@@ -91,14 +125,14 @@ class Segmenter:
             InputError: if the batch does not have the model's bands.
         """
         crops, valid = self._checked(batch, valid)
-        return _labels(
+        return programs.labels(
             self.recipe, self.params, self.bank, self.normalisation, self.lookup, crops, valid
         )
 
     def probabilities(self, batch: jax.typing.ArrayLike, valid: Any = None) -> jax.Array:
-        """Soft assignment of a batch of crops to the final clusters; arguments as `predict`.
+        """Soft assignment of a batch of crops to the clusters; arguments as `predict`.
 
-        The probability of a final cluster is the sum over the trained centroids that make it up,
+        The probability of a cluster is the sum over the trained centroids that make it up,
         whereas its label is that of the nearest centroid.
 
         Returns:
@@ -167,6 +201,7 @@ class Segmenter:
         *,
         part: tuple[int, int] = (0, 1),
         doubt: bool = False,
+        finest: bool = False,
     ) -> Iterator[Tile]:
         """As `tiles`, with the numbers that a tile was labelled by, so that no one reads twice.
 
@@ -175,9 +210,10 @@ class Segmenter:
             tile: as for `tiles`.
             part: as for `tiles`.
             doubt: also tell how sure each label is; the labels stay the same.
+            finest: also tell what each pixel is at the finest level.
         """
         side = _up(tile or self.tile_side(cube), block_size(self.recipe.mean_shift.window))
-        label = functools.partial(self._label, doubt=doubt)
+        label = functools.partial(self._label, doubt=doubt, finest=finest)
         return walk(self.adapt(cube), label, side, self._halo, part)
 
     def tile_side(self, cube: Cube) -> int:
@@ -222,18 +258,30 @@ class Segmenter:
 
     def _doubt(self, crops: jax.Array, valid: jax.Array) -> Doubt:
         model = self.recipe, self.params, self.bank, self.normalisation, self.lookup
-        return _crop_doubt(*model, crops, valid, clusters=self.clusters)
+        return programs.crop_doubt(*model, crops, valid, clusters=self.clusters)
 
-    def _label(self, stored: Stored, blank: bool, *, doubt: bool) -> Labelled:
+    def _label(self, stored: Stored, blank: bool, *, doubt: bool, finest: bool) -> Labelled:
         """Labels a window of the model's bands, without waiting for them."""
-        clusters = self.clusters if doubt else None
         if blank:
             shape = stored.usable.shape
-            zero = np.zeros(shape, np.float32)
-            none = Doubt(np.zeros((*shape, self.clusters), np.float32), zero, zero)
-            return np.zeros(shape, np.uint8), none if doubt else None
+            labels, zero = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
+            shares, fine = (
+                np.zeros((*shape, number), np.float32) for number in (self.clusters, self.finest)
+            )
+            return (
+                labels,
+                Doubt(shares, zero, zero) if doubt else None,
+                Finest(labels, fine) if finest else None,
+            )
         model = self.recipe, self.params, self.bank, self.normalisation, self.lookup
-        return _window_labels(*model, *stored[:-1], checked=stored.checked, clusters=clusters)
+        return programs.window_labels(
+            *model,
+            *stored[:-1],
+            jnp.asarray(self.leaves) if finest else None,
+            checked=stored.checked,
+            clusters=self.clusters if doubt else None,
+            finest=self.finest if finest else None,
+        )
 
     def _checked(self, batch: jax.typing.ArrayLike, valid: Any) -> tuple[jax.Array, jax.Array]:
         crops = jnp.asarray(batch, jnp.float32)
@@ -265,18 +313,24 @@ def from_model(model: checkpoint.Model) -> Segmenter:
     config = ml_collections.ConfigDict(about["config"])
     constants = {name: jnp.asarray(value) for name, value in arrays["normalisation"].items()}
     wavelengths = about["wavelengths"]
+    lookup = np.asarray(about["lookup"], np.uint8)
+    clusters = int(lookup.max())
+    names, colours = tuple(about["names"]), np.asarray(about["colours"], np.uint8)
     return Segmenter(
         recipe=options.recipe(config),
         params=jax.tree.map(jnp.asarray, arrays["params"]),
         bank=jnp.asarray(arrays["centroids"]),
         normalisation=normalisation.Normalisation(**constants, kind=config.data.normalisation),
-        lookup=jnp.asarray(about["lookup"], jnp.uint8),
+        lookup=jnp.asarray(lookup),
+        leaves=np.asarray(about.get("leaves", lookup), np.uint8),
         tree=np.asarray(about["tree"], np.float64).reshape(-1, 4),
         live=np.asarray(about["live"], np.int64),
         wavelengths=None if wavelengths is None else np.asarray(wavelengths, np.float64),
         bands=about["bands"],
-        names=tuple(about["names"]),
-        colours=np.asarray(about["colours"], np.uint8),
+        names=names[:clusters],
+        colours=colours[: clusters + 1],
+        leaf_names=names,
+        leaf_colours=colours,
         classes=None if about["classes"] is None else tuple(about["classes"]),
         background=None if about["background"] is None else tuple(about["background"]),
         config=about["config"],
@@ -289,91 +343,3 @@ def from_model(model: checkpoint.Model) -> Segmenter:
 
 def _up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
-
-
-def _embed(
-    recipe: Recipe,
-    params: Parameters,
-    constants: normalisation.Normalisation,
-    crops: jax.Array,
-    valid: jax.Array,
-) -> jax.Array:
-    # Invalid numbers may be NaN; bins are fewer than bands.
-    spectra = jnp.where(valid[..., None], normalisation.to_bins(crops, constants), 0)
-    return embed(recipe, params, normalisation.normalise(spectra, constants), valid)[1]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _labels(
-    recipe: Recipe,
-    params: Parameters,
-    bank: jax.Array,
-    constants: normalisation.Normalisation,
-    lookup: jax.Array,
-    crops: jax.Array,
-    valid: jax.Array,
-) -> jax.Array:
-    z = _embed(recipe, params, constants, crops, valid)
-    return jnp.where(valid, lookup[centroids.nearest(z, bank)], 0)
-
-
-@functools.partial(jax.jit, static_argnums=0, static_argnames=("checked", "clusters"))
-def _window_labels(
-    recipe: Recipe,
-    params: Parameters,
-    bank: jax.Array,
-    constants: normalisation.Normalisation,
-    lookup: jax.Array,
-    numbers: jax.Array,
-    usable: jax.Array,
-    divisor: float,
-    ignored: jax.Array | None,
-    *,
-    checked: bool,
-    clusters: int | None,
-) -> tuple[jax.Array, Doubt | None]:
-    """Labels of a `dgc_jax.data.cube.Stored`, whose rule of validity this is."""
-    reflectance = numbers.astype(jnp.float32) / divisor
-    valid = usable
-    if not checked:
-        valid &= jnp.any(numbers != 0, axis=-1) & jnp.all(jnp.isfinite(reflectance), axis=-1)
-    if ignored is not None:
-        valid &= jnp.all(numbers != ignored, axis=-1)
-    z = _embed(recipe, params, constants, reflectance[None], valid[None])[0]
-    labels = jnp.where(valid, lookup[centroids.nearest(z, bank)], 0)
-    if clusters is None:
-        return labels, None
-    return labels, _doubt(recipe, bank, lookup, z, valid, clusters)
-
-
-@functools.partial(jax.jit, static_argnums=0, static_argnames="clusters")
-def _crop_doubt(
-    recipe: Recipe,
-    params: Parameters,
-    bank: jax.Array,
-    constants: normalisation.Normalisation,
-    lookup: jax.Array,
-    crops: jax.Array,
-    valid: jax.Array,
-    *,
-    clusters: int,
-) -> Doubt:
-    z = _embed(recipe, params, constants, crops, valid)
-    return _doubt(recipe, bank, lookup, z, valid, clusters)
-
-
-def _doubt(
-    recipe: Recipe,
-    bank: jax.Array,
-    lookup: jax.Array,
-    z: jax.Array,
-    valid: jax.Array,
-    clusters: int,
-) -> Doubt:
-    q = jnp.exp(centroids.assign(z, bank, recipe.temperature))
-    member = jax.nn.one_hot(lookup - 1, clusters)  # [K', K]
-    probabilities = jnp.where(valid[..., None], q @ member, 0)
-    two = jax.lax.top_k(probabilities, min(2, clusters))[0]
-    # With one cluster nothing competes.
-    margin = two[..., 0] - two[..., 1] if clusters > 1 else two[..., 0]
-    return Doubt(probabilities, jnp.where(valid, jnp.max(z @ bank.T, axis=-1), 0), margin)

@@ -92,25 +92,26 @@ def standard_deviation(spectra: Spectra) -> np.ndarray:
     return np.sqrt(spectra.squares / np.maximum(spectra.count, 1)[:, None])
 
 
-def merge(spectra: Spectra, lookup: np.ndarray) -> Spectra:
+def merge(spectra: Spectra, lookup: np.ndarray, clusters: int | None = None) -> Spectra:
     """Joins clusters.
 
     Args:
         spectra: statistics of K clusters.
         lookup: `[K + 1]` integers, new id of each old id as in `lookup[label_map]`; new ids count
             from 1, and `lookup[0]` is 0. An old cluster sent to 0 is dropped.
+        clusters: number of new clusters; None: `max(lookup)`.
 
     Returns:
-        Statistics of `max(lookup)` clusters.
+        Statistics of the new clusters.
 
     Raises:
         ValueError: the lookup does not have K + 1 entries.
     """
     lookup = np.asarray(lookup)
-    clusters, bands = spectra.mean.shape
-    if lookup.shape != (clusters + 1,) or lookup[0] != 0:
-        raise ValueError(f"lookup {lookup} is not 0 followed by new ids of {clusters} clusters")
-    joined = empty(int(lookup.max()), bands)
+    number, bands = spectra.mean.shape
+    if lookup.shape != (number + 1,) or lookup[0] != 0:
+        raise ValueError(f"lookup {lookup} is not 0 followed by new ids of {number} clusters")
+    joined = empty(int(lookup.max()) if clusters is None else clusters, bands)
     for row, new in enumerate(lookup[1:]):
         if new:
             part = empty(len(joined.count), bands)

@@ -44,6 +44,7 @@ class Tile(NamedTuple):
         numbers: `[height, width, band]` what it was read from; anything where the label is 0.
         divisor: what to divide the numbers by to get reflectance.
         doubt: how sure the labels are, if that was asked for.
+        finest: what the pixels are at the finest level, if that was asked for.
     """
 
     row: int
@@ -52,13 +53,14 @@ class Tile(NamedTuple):
     numbers: np.ndarray
     divisor: float
     doubt: "Doubt | None"
+    finest: "Finest | None"
 
 
 class Doubt(NamedTuple):
     """How sure the labels of a window are; everything is 0 where there is no data.
 
     Attributes:
-        probabilities: `[height, width, K]` float32 of the final clusters.
+        probabilities: `[height, width, K]` float32 of the clusters.
         similarity: `[height, width]` float32 cosine to the nearest trained centroid: low for a
             pixel that is unlike any cluster, whichever is the nearest.
         margin: `[height, width]` float32, the greatest less the second probability, 0..1.
@@ -67,6 +69,18 @@ class Doubt(NamedTuple):
     probabilities: np.ndarray | jax.Array
     similarity: np.ndarray | jax.Array
     margin: np.ndarray | jax.Array
+
+
+class Finest(NamedTuple):
+    """What the pixels of a window are at the finest level; 0 where there is no data.
+
+    Attributes:
+        labels: `[height, width]` uint8, 1..L.
+        probabilities: `[height, width, L]` float32.
+    """
+
+    labels: np.ndarray | jax.Array
+    probabilities: np.ndarray | jax.Array
 
 
 class Confidence(NamedTuple):
@@ -84,8 +98,8 @@ class Confidence(NamedTuple):
     unlike: jax.Array | None
 
 
-Labelled = tuple[np.ndarray | jax.Array, Doubt | None]
-"""Labels `[row, column]` of a window, and perhaps how sure they are."""
+Labelled = tuple[np.ndarray | jax.Array, Doubt | None, Finest | None]
+"""Labels `[row, column]` of a window; perhaps how sure they are; perhaps the finest level."""
 
 
 def best_side(rows: int, columns: int, halo: int) -> int:
@@ -127,14 +141,16 @@ def walk(
     done = 0
 
     def finish() -> Tile:
-        row, column, stored, (labels, doubt) = computing.popleft()
+        row, column, stored, (labels, doubt, finest) = computing.popleft()
         inner = np.s_[
             halo : halo + min(side, rows - row), halo : halo + min(side, columns - column)
         ]
         if doubt is not None:
             doubt = Doubt(*(np.asarray(each)[inner] for each in doubt))
+        if finest is not None:
+            finest = Finest(*(np.asarray(each)[inner] for each in finest))
         labels, numbers = np.asarray(labels)[inner], stored.numbers[inner]
-        return Tile(row, column, labels, numbers, stored.divisor, doubt)
+        return Tile(row, column, labels, numbers, stored.divisor, doubt, finest)
 
     for number in range(len(corners) + _READING):
         if number < len(corners):

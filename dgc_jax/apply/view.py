@@ -1,8 +1,9 @@
-"""Views: the clusters of a model seen more coarsely, with names and colours of one's own.
+"""Views: the clusters of a model seen more coarsely or more finely, with names and colours.
 
-A view says which clusters are shown as one. It is a small JSON file that a person can read and
-edit, and costs nothing to apply: it is a lookup table behind the model's own. Ids are stable: a
-group takes the lowest id in it, and a cluster that joins no other keeps its id, name and colour.
+A view says which clusters of the model's finest level are shown as one. It is a small JSON file
+that a person can read and edit, and costs nothing to apply: it is a lookup table in place of the
+model's own. Ids are stable: a group takes the lowest id in it, and a cluster that joins no other
+keeps its id, name and colour.
 
     {"model": "<identity>", "clusters": [
        {"id": 1, "of": [1, 2], "name": "background", "colour": "#0072b2"},
@@ -22,7 +23,6 @@ import numpy as np
 
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.errors import InputError
-from dgc_jax.model import centroids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Group:
 
     Attributes:
         id: label value, the lowest of its clusters' ids.
-        of: ids of its clusters, ascending.
+        of: ids of its clusters at the finest level, ascending.
         name: of the group.
         colour: `#rrggbb`.
     """
@@ -47,38 +47,36 @@ def cut(segmenter: Segmenter, clusters: int) -> tuple[Group, ...]:
 
     Args:
         segmenter: the model.
-        clusters: number of groups, from 1 to the model's number of clusters.
+        clusters: number of groups, from 1 to the clusters of the model's finest level.
 
     Raises:
         InputError: if the number is not one of these.
     """
-    if not 1 <= clusters <= segmenter.clusters:
-        raise InputError(
-            f"--clusters={clusters}: expected from 1 to the model's {segmenter.clusters} clusters; "
-            "a view merges clusters, to have more train with a larger clusters.final."
-        )
-    taken = centroids.cut_ids(
-        segmenter.tree, segmenter.live, np.asarray(segmenter.lookup), clusters
-    )
-    groups = [(np.flatnonzero(taken == k) + 1).tolist() for k in np.unique(taken)]
-    return _groups(segmenter, groups, ())
+    return _groups(segmenter, _level(segmenter, clusters), {})
 
 
 def join(
-    segmenter: Segmenter, groups: Sequence[Sequence[int]], names: Sequence[str] = ()
+    segmenter: Segmenter,
+    groups: Sequence[Sequence[int]],
+    names: Sequence[str] = (),
+    *,
+    level: int | None = None,
 ) -> tuple[Group, ...]:
     """Groups chosen by hand; clusters that are in none stay as they are.
 
     Args:
-        segmenter: the model.
+        segmenter: the model, not one seen through a view.
         groups: ids of the clusters of each group.
         names: names of the groups, in the same order; none: those of their lowest cluster.
+        level: number of clusters at the level that the ids are of; None: `clusters.final`.
 
     Raises:
         InputError: if an id is unknown or in two groups, or the names do not fit.
     """
+    taken = _level(segmenter, segmenter.clusters if level is None else level)
+    known = np.unique(taken).tolist()
     ids = [number for group in groups for number in group]
-    wrong = [number for number in ids if not 1 <= number <= segmenter.clusters]
+    wrong = [number for number in ids if number not in known]
     twice = [number for number in ids if ids.count(number) > 1]
     if wrong or twice or not all(groups):
         found = (
@@ -88,35 +86,47 @@ def join(
             if twice
             else "an empty group"
         )
-        raise InputError(
-            f"groups: expected every cluster from 1 to {segmenter.clusters} at most once, "
-            f"found {found}; correct it."
+        which = (
+            f"every cluster from 1 to {known[-1]}"
+            if known[-1] == len(known)
+            else f"each of the clusters {', '.join(map(str, known))}"
         )
+        raise InputError(f"groups: expected {which} at most once, found {found}; correct it.")
     if names and len(names) != len(groups):
         raise InputError(
             f"names: expected one for each of the {len(groups)} groups, found {len(names)}; "
             "give as many."
         )
-    alone = [[k] for k in range(1, segmenter.clusters + 1) if k not in ids]
-    return _groups(segmenter, [*groups, *alone], names)
+    for group in groups:
+        taken[np.isin(taken, group)] = min(group)
+    lowest = (min(group) for group in groups)
+    return _groups(segmenter, taken, dict(zip(lowest, names, strict=False)))
 
 
-def _groups(
-    segmenter: Segmenter, members: Sequence[Sequence[int]], names: Sequence[str]
-) -> tuple[Group, ...]:
+def _level(segmenter: Segmenter, clusters: int) -> np.ndarray:
+    """`[L]` id at a level of each cluster of the finest one."""
+    if not 1 <= clusters <= segmenter.finest:
+        raise InputError(
+            f"--clusters={clusters}: expected from 1 to {segmenter.finest}, the most clusters that "
+            "the model tells apart; choose one of these, or train with more (clusters.train)."
+        )
+    return segmenter.level(clusters)
+
+
+def _groups(segmenter: Segmenter, taken: np.ndarray, names: Mapping[int, str]) -> tuple[Group, ...]:
+    """Groups of equal ids; `names` are those that differ from the model's."""
     found = []
-    for number, group in enumerate(members):
-        lowest = int(min(group))
-        red, green, blue = (int(value) for value in segmenter.colours[lowest])
+    for lowest in np.unique(taken).tolist():
+        red, green, blue = (int(value) for value in segmenter.leaf_colours[lowest])
         found.append(
             Group(
                 lowest,
-                tuple(sorted(int(k) for k in group)),
-                names[number] if number < len(names) else segmenter.names[lowest - 1],
+                tuple((np.flatnonzero(taken == lowest) + 1).tolist()),
+                names.get(lowest, segmenter.leaf_names[lowest - 1]),
                 f"#{red:02x}{green:02x}{blue:02x}",
             )
         )
-    return tuple(sorted(found, key=lambda group: group.id))
+    return tuple(found)
 
 
 def apply(segmenter: Segmenter, groups: Sequence[Group]) -> Segmenter:
@@ -124,17 +134,19 @@ def apply(segmenter: Segmenter, groups: Sequence[Group]) -> Segmenter:
 
     Args:
         segmenter: the model, not one seen through a view already.
-        groups: every cluster in exactly one of them.
+        groups: every cluster of the finest level in exactly one of them.
     """
-    table = ids(groups, segmenter.clusters)
-    names, colours = list(segmenter.names), segmenter.colours.copy()
+    table = ids(groups, segmenter.finest)
+    number = max(int(table.max()), segmenter.clusters)
+    names = list(segmenter.leaf_names[:number])
+    colours = segmenter.leaf_colours[: number + 1].copy()
     for group in groups:
         names[group.id - 1] = group.name
         colours[group.id] = tuple(bytes.fromhex(group.colour[1:]))
     text = json.dumps([dataclasses.asdict(group) for group in groups])
     return dataclasses.replace(
         segmenter,
-        lookup=jnp.asarray(table)[segmenter.lookup],
+        lookup=jnp.asarray(table[segmenter.leaves]),
         names=tuple(names),
         colours=colours,
         identity=hashlib.sha256(f"{segmenter.identity}{text}".encode()).hexdigest(),
@@ -142,11 +154,27 @@ def apply(segmenter: Segmenter, groups: Sequence[Group]) -> Segmenter:
 
 
 def ids(groups: Sequence[Group], clusters: int) -> np.ndarray:
-    """`[clusters + 1]` uint8: the label that each label of the model becomes; 0 stays 0."""
+    """`[clusters + 1]` uint8: the label that each label of the finest level becomes; 0 stays 0."""
     table = np.zeros(clusters + 1, np.uint8)
     for group in groups:
         table[list(group.of)] = group.id
     return table
+
+
+def of_shown(segmenter: Segmenter, groups: Sequence[Group]) -> np.ndarray | None:
+    """The label that each label that a model shows becomes in a view.
+
+    Args:
+        segmenter: the model, not one seen through a view.
+        groups: the view.
+
+    Returns:
+        `[K + 1]` uint8, 0 stays 0; None if the view takes a cluster of these apart.
+    """
+    shown, becomes = segmenter.shown, ids(groups, segmenter.finest)
+    table = np.zeros(segmenter.clusters + 1, np.uint8)
+    table[shown] = becomes
+    return table if np.array_equal(table[shown], becomes) else None
 
 
 def as_json(segmenter: Segmenter, groups: Sequence[Group]) -> dict[str, Any]:
@@ -184,9 +212,9 @@ def read(path: str | os.PathLike[str], segmenter: Segmenter) -> tuple[Group, ...
         )
     members = sorted(k for group in groups for k in group.of)
     lowest = all(group.of and group.id == min(group.of) for group in groups)
-    if members != list(range(1, segmenter.clusters + 1)) or not lowest:
+    if members != list(range(1, segmenter.finest + 1)) or not lowest:
         raise InputError(
-            f"{os.fspath(path)}: expected every cluster from 1 to {segmenter.clusters} in one "
+            f"{os.fspath(path)}: expected every cluster from 1 to {segmenter.finest} in one "
             "group, each with the lowest id of its clusters, found others; correct `of` and `id`."
         )
     return groups

@@ -145,15 +145,18 @@ def move(
 
 
 class Merge(NamedTuple):
-    """How the trained clusters become the final ones.
+    """How the trained clusters become fewer.
 
     Attributes:
-        lookup: `[K]` uint8 final id, from 1, of every trained cluster.
-        live: indices of the trained clusters that have pixels, the leaves of the tree.
-        tree: `[len(live) - 1, 4]` linkage matrix over them.
+        lookup: `[K']` uint8 id, from 1, of every trained cluster at the level asked for.
+        leaves: `[K']` uint8 id, 1..L, at the finest level, from which those of all levels follow
+            (`cut_ids`).
+        live: `[L]` indices of the trained clusters that have pixels, the leaves of the tree.
+        tree: `[L - 1, 4]` linkage matrix over them.
     """
 
     lookup: np.ndarray
+    leaves: np.ndarray
     live: np.ndarray
     tree: np.ndarray
 
@@ -161,21 +164,61 @@ class Merge(NamedTuple):
 def merge(spectra: np.ndarray, counts: np.ndarray, bank: np.ndarray, clusters: int) -> Merge:
     """Merges the trained clusters along a tree and numbers the groups from dark to bright.
 
-    A cluster without pixels joins the group of the centroid nearest to its own, for the pixels
-    that it may meet in other scenes.
-
     Args:
-        spectra: `[K, band]` mean reflectance of each trained cluster.
-        counts: `[K]` its pixels; some cluster must have any.
-        bank: `[K, embedding]` unit centroids.
-        clusters: number of final clusters; fewer are left if fewer have pixels.
+        spectra: `[K', band]` mean reflectance of each trained cluster.
+        counts: `[K']` its pixels; some cluster must have any.
+        bank: `[K', embedding]` unit centroids.
+        clusters: number of groups at the level that is shown; fewer are left if fewer have pixels.
     """
     live = np.flatnonzero(counts > 0)
     tree = merge_tree(spectra[live], counts[live])
-    ids = order_by_brightness(cut_tree(tree, clusters), spectra[live], counts[live])
+    leaves = number_leaves(tree, live, spectra, counts, bank, clusters)
+    lookup = cut_ids(tree, live, leaves, min(clusters, len(live)))[leaves - 1]
+    return Merge(lookup, leaves, live, tree)
+
+
+def number_leaves(
+    tree: np.ndarray,
+    live: np.ndarray,
+    spectra: np.ndarray,
+    counts: np.ndarray,
+    bank: np.ndarray,
+    clusters: int,
+) -> np.ndarray:
+    """Ids of the finest level from which those of every other one follow by `cut_ids`.
+
+    At the level of `clusters` groups ids run from 1, dark to bright. On the way down from k to
+    k + 1 groups the larger part of the group that is split, by pixels, keeps its id and the other
+    becomes k + 1, so that a finer level adds ids and leaves the others as they were.
+
+    A cluster without pixels gets the id of the centroid nearest to its own, for the pixels that it
+    may meet in other scenes.
+
+    Args:
+        tree: `[L - 1, 4]` linkage matrix.
+        live: `[L]` indices of the trained clusters that are its leaves, at most 255.
+        spectra: `[K', band]` mean reflectance of each trained cluster.
+        counts: `[K']` its pixels.
+        bank: `[K', embedding]` unit centroids.
+        clusters: number of groups at the level that is numbered by brightness.
+
+    Returns:
+        `[K']` uint8 id, 1..L, of each trained cluster; those in `live` have one of their own.
+    """
+    number = min(clusters, len(live))
+    pixels = counts[live]
+    ids = order_by_brightness(cut_tree(tree, number), spectra[live], pixels)
+    members = _members(tree)
+    for row in range(len(live) - number - 1, -1, -1):  # the last of these joins was the first split
+        # Of equal parts the one with the first cluster keeps the id.
+        parts = sorted(
+            (members[int(node)] for node in tree[row, :2]),
+            key=lambda part: (-pixels[part].sum(), min(part)),
+        )
+        ids[parts[1]] = len(live) - row
     nearest_live = np.argmax(bank @ bank[live].T, axis=1)
     nearest_live[live] = np.arange(len(live))
-    return Merge(ids[nearest_live], live, tree)
+    return ids[nearest_live]
 
 
 def merge_tree(spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -242,19 +285,28 @@ def cut_tree(tree: np.ndarray, clusters: int) -> np.ndarray:
     return groups
 
 
+def _members(tree: np.ndarray) -> list[list[int]]:
+    """The leaves in each leaf and in each group that a row of a linkage matrix joins."""
+    members = [[leaf] for leaf in range(len(tree) + 1)]
+    for left, right in tree[:, :2].astype(int):
+        members.append(members[left] + members[right])
+    return members
+
+
 def cut_ids(tree: np.ndarray, live: np.ndarray, lookup: np.ndarray, clusters: int) -> np.ndarray:
-    """The id that each final cluster takes when the tree is cut further up.
+    """The id that each cluster of a level takes when the tree is cut further up.
 
     A group takes the lowest id in it, and a cluster that joins no other keeps its own.
 
     Args:
         tree: `[len(live) - 1, 4]` linkage matrix.
         live: indices of the trained clusters that are its leaves.
-        lookup: `[K']` final id, 1..K, of each trained cluster, of a lower cut of the same tree.
-        clusters: number of groups, 1..K.
+        lookup: `[K']` id, 1..n, of each trained cluster at a lower level of the same tree, such as
+            the finest.
+        clusters: number of groups, 1..n.
 
     Returns:
-        `[K]` uint8 id of the clusters 1..K.
+        `[n]` uint8 id of the clusters 1..n.
     """
     groups = cut_tree(tree, clusters)
     ids = np.asarray(lookup)[live]

@@ -1,10 +1,11 @@
 """What the report shows of one scene, gathered tile by tile: pictures, counts, sampled spectra.
 
-Maps have one byte a pixel, whose meaning the page knows: label ids, margins, truth classes. They
-travel as compressed bytes and not as PNG, because browsers that guard against fingerprinting
-falsify what a page reads back from pictures. Larger scenes are shown by evenly spaced pixels. Full
-spectra and probabilities are kept of a grid of pixels, as many as the report's size allows, so that
-a click finds the spectrum of a pixel near.
+Everything is that of the model's finest level, from which the page makes all others; only the
+margin is that of the clusters that the model shows. Maps have one byte a pixel, whose meaning the
+page knows: label ids, margins, truth classes. They travel as compressed bytes and not as PNG,
+because browsers that guard against fingerprinting falsify what a page reads back from pictures.
+Larger scenes are shown by evenly spaced pixels. Full spectra and probabilities are kept of a grid
+of pixels, as many as the report's size allows, so that a click finds the spectrum of a pixel near.
 """
 
 import base64
@@ -18,7 +19,9 @@ from PIL import Image
 
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter
+from dgc_jax.apply.spectra import combine, empty, measure
 from dgc_jax.apply.tiles import Tile
+from dgc_jax.data.cube import Cube
 from dgc_jax.data.scenes import Scene
 from dgc_jax.show.maps import Quicklook, shown_positions
 
@@ -29,7 +32,17 @@ _STEPS = 65535  # levels that a stored spectrum has between the least and greate
 
 
 class Portrait:
-    """What the report shows of a scene; `add` is fed with all its tiles, in any order."""
+    """What the report shows of a scene; `add` is fed with all its tiles, in any order.
+
+    Attributes:
+        name: of the scene.
+        shape: its rows and columns.
+        pixels: `[L + 1]` int64, pixels of each label of the finest level.
+        spectra: statistics of the L clusters.
+        confusion: `[class, L]` int64, or None without labels.
+        classes: names of the classes, or None.
+        unlike: number of pixels unlike any cluster; None: the model has no similarity floor.
+    """
 
     def __init__(
         self,
@@ -49,7 +62,7 @@ class Portrait:
         """
         cube, truth = segmenter.adapt(scene.cube), scene.read_labels()
         rows, columns, bands = cube.shape
-        clusters = segmenter.clusters
+        clusters = segmenter.finest
         self.confusion, self.classes = None, None
         self._truth, self._shown_truth = None, None
         if truth is not None and truth.labels.any():
@@ -78,30 +91,40 @@ class Portrait:
         self._shares = np.zeros((*grid, clusters), np.uint8)
         self._sampled = np.zeros(grid, np.uint8)  # their labels
         self.pixels = np.zeros(clusters + 1, np.int64)
+        self.spectra = empty(clusters, bands)
         self.unlike = None if self._floor is None else 0
 
+    def look(self, segmenter: Segmenter, cube: Cube) -> None:
+        """Walks the whole scene; arguments as when the portrait was begun."""
+        for tile in segmenter.walk(cube, doubt=True, finest=True):
+            self.add(tile)
+
     def add(self, tile: Tile) -> None:
-        """Adds a tile that was walked with `doubt`."""
+        """Adds a tile that was walked with `doubt` and `finest`."""
         assert tile.doubt is not None
-        row, column, (height, width) = tile.row, tile.column, tile.labels.shape
-        self._quicklook.add(row, column, tile.numbers, tile.labels > 0, tile.divisor)
-        self.pixels += np.bincount(tile.labels.reshape(-1), minlength=len(self.pixels))
+        assert tile.finest is not None
+        labels = np.asarray(tile.finest.labels)
+        row, column, (height, width) = tile.row, tile.column, labels.shape
+        self._quicklook.add(row, column, tile.numbers, labels > 0, tile.divisor)
+        self.pixels += np.bincount(labels.reshape(-1), minlength=len(self.pixels))
+        mine = measure(tile.numbers, labels, len(self.spectra.count), divisor=tile.divisor)
+        self.spectra = combine(self.spectra, mine)
         if self.confusion is not None and self._truth is not None:
             truth = self._truth[row : row + height, column : column + width]
-            self.confusion += metrics.confusion(truth, tile.labels, *self.confusion.shape)
+            self.confusion += metrics.confusion(truth, labels, *self.confusion.shape)
             if self.pixels.sum() == self._truth.size:
                 self._truth = None  # the last tile: full maps of all scenes would add up
         into, at = _hits((self._rows, self._columns), tile)
-        self._labels[into] = tile.labels[at]
+        self._labels[into] = labels[at]
         self._margin[into] = np.round(255 * np.asarray(tile.doubt.margin)[at])
         if self.unlike is not None:
-            unlike = (tile.labels > 0) & (np.asarray(tile.doubt.similarity) < self._floor)
+            unlike = (labels > 0) & (np.asarray(tile.doubt.similarity) < self._floor)
             self._unlike[into] = unlike[at]
             self.unlike += int(np.count_nonzero(unlike))
         into, at = _hits(self._at, tile)
-        self._sampled[into] = tile.labels[at]
+        self._sampled[into] = labels[at]
         self._spectra[into] = tile.numbers[at].astype(np.float32) / np.float32(tile.divisor)
-        self._shares[into] = np.round(255 * np.asarray(tile.doubt.probabilities)[at])
+        self._shares[into] = np.round(255 * np.asarray(tile.finest.probabilities)[at])
 
     def brightness(self) -> float | None:
         """Median over the sampled pixels of their mean reflectance; None without data."""

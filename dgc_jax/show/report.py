@@ -1,14 +1,15 @@
 """`report.html`: one self-contained page in which a person walks along the tree of clusters.
 
 The page holds everything, opens from the disk and asks no network (a content security policy says
-so to the browser). Python gives it data, at the finest level; merging, recolouring and scoring
-happen in the browser, by the same rules as `dgc_jax.apply.view` and `dgc_jax.apply.metrics`, which
-the tests compare. All text from files (names of scenes and classes, headers) enters the page as
-data and is shown as text, never as markup.
+so to the browser). Python gives it data, at the model's finest level; merging, recolouring and
+scoring happen in the browser, by the same rules as `dgc_jax.apply.view` and
+`dgc_jax.apply.metrics`, which the tests compare. All text from files (names of scenes and classes,
+headers) enters the page as data and is shown as text, never as markup.
 """
 
 import base64
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import importlib.resources
@@ -24,9 +25,8 @@ from markupsafe import Markup
 from scipy.cluster import hierarchy
 
 from dgc_jax.apply.segmenter import Segmenter
-from dgc_jax.apply.spectra import Spectra, standard_deviation
+from dgc_jax.apply.spectra import combine, empty, standard_deviation
 from dgc_jax.apply.view import Group
-from dgc_jax.model import centroids
 from dgc_jax.show.confidence import MANY
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
@@ -47,7 +47,6 @@ def write_report(
     path: str | os.PathLike[str],
     segmenter: Segmenter,
     portraits: Sequence[Portrait],
-    spectra: Spectra,
     *,
     title: str = "",
     summary: Mapping[str, Any] | None = None,
@@ -61,17 +60,18 @@ def write_report(
         path: file to write.
         segmenter: the model, not seen through a view.
         portraits: of the scenes.
-        spectra: statistics of the K clusters over these scenes.
         title: of the page, such as the name of the run.
         summary: content of `summary.json`, or None.
         history: the lines of `metrics.jsonl`.
-        groups: the view that the page opens with; None: all clusters.
+        groups: the view that the page opens with; None: the clusters that the model shows.
         stability: content of `stability.json`, or None.
 
     Raises:
         InputError: if the file cannot be written.
     """
     scenes = [portrait.as_json() for portrait in portraits]
+    nothing = empty(segmenter.finest, segmenter.bands)
+    spectra = functools.reduce(combine, (portrait.spectra for portrait in portraits), nothing)
     classes = next((p.classes for p in portraits if p.classes), segmenter.classes)
     data = _model(segmenter, groups) | {
         "classes": list(classes or ()),
@@ -130,13 +130,13 @@ def _digest(text: str) -> str:
 
 def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, Any]:
     """What the page needs of the model: its clusters, its tree, its centroids."""
-    clusters, lookup = segmenter.clusters, np.asarray(segmenter.lookup)
-    palette = ["#" + bytes(row).hex() for row in segmenter.colours]
-    levels = {
-        level: centroids.cut_ids(segmenter.tree, segmenter.live, lookup, level).tolist()
-        for level in range(1, clusters + 1)
-    }
-    order = np.argsort(lookup, kind="stable")
+    leaves, shown, tree = segmenter.leaves, segmenter.shown, _dendrogram(segmenter)
+    palette = ["#" + bytes(row).hex() for row in segmenter.leaf_colours]
+    levels = {level: segmenter.level(level).tolist() for level in range(1, segmenter.finest + 1)}
+    # By cluster, and within one as in the tree, so that its parts lie together, too.
+    drawn = leaves.tolist() if tree is None else tree["ids"]
+    place = [(shown[k], drawn.index(k)) for k in leaves.tolist()]
+    order = sorted(range(len(leaves)), key=place.__getitem__)
     bank = np.asarray(segmenter.bank, np.float64)[order]
     wavelengths = segmenter.wavelengths
     config = options.flat(segmenter.config)
@@ -144,22 +144,24 @@ def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, An
         "model": segmenter.identity,
         "clusters": [
             {"id": k, "name": name, "colour": palette[k]}
-            for k, name in enumerate(segmenter.names, 1)
+            for k, name in enumerate(segmenter.leaf_names, 1)
         ],
         "no_data": palette[0],
         "groups": None
         if groups is None
         else [{"id": g.id, "of": g.of, "name": g.name, "colour": g.colour} for g in groups],
         "levels": levels,
-        "tree": _dendrogram(segmenter, lookup),
+        "level": segmenter.clusters,
+        "tree": tree,
         "similarity": {
-            "ids": lookup[order].tolist(),
+            "ids": leaves[order].tolist(),
             "cosines": np.round(bank @ bank.T, 3).tolist(),
         },
         "bands": segmenter.bands,
         "wavelengths": None if wavelengths is None else wavelengths.tolist(),
+        # Those after the clusters'.
         "class_colours": [
-            "#" + bytes(row).hex() for row in colours(min(255, clusters + 40))[clusters + 1 :]
+            "#" + bytes(row).hex() for row in np.roll(colours(255)[1:], -segmenter.clusters, 0)[:40]
         ],
         "background": None if segmenter.background is None else list(segmenter.background),
         "config": {name: _plain(value) for name, value in sorted(config.items())},
@@ -170,7 +172,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _dendrogram(segmenter: Segmenter, lookup: np.ndarray) -> dict[str, Any] | None:
+def _dendrogram(segmenter: Segmenter) -> dict[str, Any] | None:
     """Lines of the tree; `ids` are the clusters of its leaves, `heights` those of its merges."""
     if not len(segmenter.tree):
         return None
@@ -178,7 +180,7 @@ def _dendrogram(segmenter: Segmenter, lookup: np.ndarray) -> dict[str, Any] | No
     return {
         "across": drawn["icoord"],
         "up": [[float(f"{height:.4g}") for height in link] for link in drawn["dcoord"]],
-        "ids": lookup[segmenter.live][drawn["leaves"]].tolist(),
+        "ids": segmenter.leaves[segmenter.live][drawn["leaves"]].tolist(),
         "heights": segmenter.tree[:, 2].tolist(),
     }
 
@@ -204,7 +206,8 @@ def concerns(
         summary: content of `summary.json`, or None.
     """
     found = []
-    pixels = np.sum([portrait.pixels for portrait in portraits], axis=0)
+    pixels = np.zeros(segmenter.clusters + 1, np.int64)
+    np.add.at(pixels, segmenter.shown, np.sum([p.pixels for p in portraits], axis=0))
     absent = [segmenter.names[k - 1] for k in range(1, len(pixels)) if not pixels[k]]
     if absent:
         found.append(f"No pixel of these scenes belongs to {_listed(absent)}.")

@@ -9,13 +9,13 @@ import numpy as np
 
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.sieve import sieve
-from dgc_jax.apply.spectra import Spectra, combine, empty, measure
-from dgc_jax.apply.tiles import Tile
+from dgc_jax.apply.spectra import Spectra, combine, empty, measure, merge
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.labels import read_labels
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import geotiff, maps, tables
 from dgc_jax.show.overlay import write_overlay
+from dgc_jax.show.portrait import Portrait
 
 FORMATS = ("envi", "png", "npy", "zarr", "geotiff")
 """Formats of label maps; each scene's overlay is written with `png`."""
@@ -43,7 +43,7 @@ def segment_scene(
     formats: Sequence[str] = ("envi", "png"),
     *,
     smallest: int = 0,
-    see: Callable[[Tile], None] | None = None,
+    portrait: Portrait | None = None,
     confidence: bool = False,
 ) -> tuple[np.ndarray, Summary]:
     """Segments a scene and writes `<folder>/<scene>...` in the formats asked for.
@@ -56,7 +56,7 @@ def segment_scene(
         folder: where to write; made if missing.
         formats: some of `FORMATS`, or none of them.
         smallest: regions of fewer pixels give way, see `dgc_jax.apply.sieve`; 0: none.
-        see: is shown every tile as it was labelled, with its doubt.
+        portrait: of the scene, not yet looked at, which is then complete.
         confidence: also write how sure the labels are, see `dgc_jax.show.confidence`.
 
     Returns:
@@ -70,9 +70,10 @@ def segment_scene(
     spectra = empty(segmenter.clusters, segmenter.bands)
     look = maps.Quicklook(cube.shape, cube.wavelengths)
     doubts = sure.blank(cube.shape[:2]) if confidence else None
-    for tile in segmenter.walk(cube, doubt=confidence or see is not None):
-        if see is not None:
-            see(tile)
+    seen = portrait is not None
+    for tile in segmenter.walk(cube, doubt=confidence or seen, finest=seen):
+        if portrait is not None:
+            portrait.add(tile)
         height, width = tile.labels.shape
         at = np.s_[tile.row : tile.row + height, tile.column : tile.column + width]
         labels[at] = tile.labels
@@ -80,12 +81,14 @@ def segment_scene(
             doubts[:, *at] = sure.bands_of(tile)
         if "png" in formats:
             look.add(tile.row, tile.column, tile.numbers, tile.labels > 0, tile.divisor)
-        if smallest < 2:
+        if smallest < 2 and portrait is None:
             mine = measure(tile.numbers, tile.labels, segmenter.clusters, divisor=tile.divisor)
             spectra = combine(spectra, mine)
     if smallest >= 2:
         labels = sieve(labels, smallest)
         spectra = scene_spectra(cube, labels, segmenter.clusters)
+    elif portrait is not None:  # which has measured them at the finest level
+        spectra = merge(portrait.spectra, segmenter.shown, segmenter.clusters)
     write_maps(segmenter, cube, labels, folder, formats, look.finish())
     if doubts is not None:
         sure.write(segmenter, cube, labels, doubts, folder, formats)

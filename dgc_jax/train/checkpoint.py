@@ -113,9 +113,11 @@ class Model(NamedTuple):
     Attributes:
         arrays: `params`, `centroids` `[K', embedding]`, and `bins`, `scale`, `mean`, `deviation`
             of the normalisation.
-        about: JSON values: `config`, `wavelengths`, `bands`, `step`, `lookup` (the id of each
-            trained centroid), `tree`, `names`, `colours`, `classes`, `background`,
-            `similarity_floor` (models of earlier versions have none).
+        about: JSON values: `config`, `wavelengths`, `bands`, `step`; `lookup`, the id of each
+            trained centroid at `clusters.final`; `leaves`, that at the finest level, `live` and
+            `tree`, see `dgc_jax.model.centroids`; `names` and `colours` of the ids of the finest
+            level; `classes`, `background`, `similarity_floor`. Models of earlier versions may have
+            no `leaves`, their finest level being that of `lookup`, and no `similarity_floor`.
     """
 
     arrays: dict[str, Any]

@@ -171,8 +171,8 @@ function stackedBars(rows, groups, { width = 640 } = {}) {
   return chart;
 }
 
-/** The tree; `level` groups are left below the dashed line; null: the groups are no level. */
-function dendrogram(tree, colourOf, level, { width = 640, height = 260 } = {}) {
+/** The tree; groupOf: the group of a leaf's id; `level` of them are left below the dashed line; null: they are no level. */
+function dendrogram(tree, groupOf, level, { width = 640, height = 260 } = {}) {
   const leaves = tree.ids.length, most = tree.heights.at(-1) || 1;
   const pad = { left: 12, right: 12, top: 12, bottom: 36 };
   const across = (x) => pad.left + (x - 5) / Math.max(1, 10 * (leaves - 1)) * (width - pad.left - pad.right);
@@ -184,13 +184,19 @@ function dendrogram(tree, colourOf, level, { width = 640, height = 260 } = {}) {
     chart.append(svg("path", { d: `M${points.join("L")}`, class: "branch" }));
   });
   const wide = Math.min(18, (width - pad.left - pad.right) / leaves - 1);
-  tree.ids.forEach((id, leaf) => {
+  const groups = tree.ids.map(groupOf);
+  const free = [-Infinity, -Infinity]; // where the last number of each of two lines ends
+  groups.forEach((group, leaf) => {
     const x = across(5 + 10 * leaf);
-    chart.append(svg("rect", { x: x - wide / 2, y: height - pad.bottom + 4, width: wide, height: 10, fill: colourOf(id), class: "segment" }));
-    if (id === tree.ids[leaf - 1]) return;
+    chart.append(svg("rect", { x: x - wide / 2, y: height - pad.bottom + 4, width: wide, height: 10, fill: group.colour, class: "segment" }));
+    if (group === groups[leaf - 1]) return;
     let last = leaf; // neighbours of one cluster share its number
-    while (tree.ids[last + 1] === id) last++;
-    chart.append(svg("text", { x: across(5 + 5 * (leaf + last)), y: height - pad.bottom + 28, class: "small middle" }, String(id)));
+    while (groups[last + 1] === group) last++;
+    const middle = across(5 + 5 * (leaf + last)), half = 2.8 * String(group.id).length;
+    const line = free.findIndex((end) => middle - half > end);
+    if (line < 0) return;
+    free[line] = middle + half + 2;
+    chart.append(svg("text", { x: middle, y: height - pad.bottom + 24 + 10 * line, class: "small middle" }, String(group.id), svg("title", {}, group.name)));
   });
   if (level === null) return chart;
   const under = tree.heights[leaves - level - 1] ?? 0, over = tree.heights[leaves - level] ?? most * 1.1;

@@ -32,11 +32,14 @@ function joined(groups, one, other) {
       ? { ...group, of: [...group.of, ...going.of].sort((a, b) => a - b) } : group);
 }
 
-/** The groups after one has been taken apart into its clusters. */
-function parted(groups, id, names, colours) {
-  const group = groups.find((each) => each.id === id);
-  const alone = group.of.map((k) => ({ id: k, of: [k], name: names[k - 1], colour: colours[k - 1] }));
-  return [...groups.filter((each) => each.id !== id), ...alone].sort((a, b) => a.id - b.id);
+/** The groups after one has been taken apart in two, where the tree parts it first. levels: ids by level, from 1. */
+function parted(groups, id, levels, names, colours) {
+  const { of } = groups.find((each) => each.id === id);
+  const ids = levels.find((level) => of.some((k) => level[k - 1] !== level[of[0] - 1]));
+  const parts = new Map();
+  for (const k of of) parts.set(ids[k - 1], [...(parts.get(ids[k - 1]) ?? []), k]);
+  const two = [...parts.values()].map((part) => ({ id: part[0], of: part, name: names[part[0] - 1], colour: colours[part[0] - 1] }));
+  return [...groups.filter((each) => each.id !== id), ...two].sort((a, b) => a.id - b.id);
 }
 
 /** Count, mean and deviation of clusters together (Chan, Golub & LeVeque 1983). */

@@ -2,7 +2,8 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const clusters = data.clusters.length;
+const clusters = data.clusters.length; // of the finest level; groups are made of these
+const levels = Object.values(data.levels); // the id of each at a level, from that of one cluster on
 const names = data.clusters.map((cluster) => cluster.name);
 const colours = data.clusters.map((cluster) => cluster.colour);
 const spectra = {
@@ -16,7 +17,7 @@ const axisTitle = data.wavelengths ? "wavelength (nm)" : "band";
 const labelled = data.scenes.some((scene) => scene.confusion);
 const confusion = labelled ? totalConfusion() : null;
 const classes = confusion ? confusion.map((_, c) => data.classes[c] ?? `class ${c + 1}`) : [];
-const state = { groups: groupsOf(data.levels[clusters], names, colours), alone: 0, inspected: null, scenes: [] };
+const state = { groups: groupsOf(data.levels[data.level], names, colours), alone: 0, inspected: null, scenes: [] };
 globalThis.report = { data, state }; // for a look from the browser's console
 
 function totalConfusion() {
@@ -48,10 +49,10 @@ function drawResults() {
     data.scenes.map((scene) => ({ name: scene.name, values: groupPixels(scene.pixels, state.groups) })), state.groups, { width: wide() }));
   drawScores();
   const table = lookupOf(state.groups, clusters);
-  const colourOf = (k) => state.groups.find((group) => group.id === table[k]).colour;
+  const groupOf = (k) => state.groups.find((group) => group.id === table[k]);
   if (data.tree) {
     const cut = data.levels[state.groups.length].every((id, k) => id === table[k + 1]);
-    $("tree").replaceChildren(dendrogram(data.tree, colourOf, cut ? state.groups.length : null, { width: wide() }));
+    $("tree").replaceChildren(dendrogram(data.tree, groupOf, cut ? state.groups.length : null, { width: wide() }));
   }
   drawPixel();
 }
@@ -75,7 +76,7 @@ function look() {
 
 const notes = {
   clusters: "",
-  margin: "Bright: the most probable cluster is far ahead of the second (margin of probabilities, between all clusters of the model). Dark: unsure, as along edges. Red: unlike any cluster, as if the training had not seen its like.",
+  margin: "Bright: the most probable cluster is far ahead of the second (margin of probabilities, between the run's own clusters, whatever the slider says). Dark: unsure, as along edges. Red: unlike any cluster, as if the training had not seen its like.",
   truth: "",
   errors: "Red: the cluster's class differs from the label. Grey: they agree. Unlabelled pixels show the picture.",
 };
@@ -192,9 +193,11 @@ function legendEntry(group, percent) {
     html("span", { className: "id", textContent: group.id }), name,
     html("span", { className: "share", textContent: `${percent.toFixed(percent < 0.1 ? 3 : 1)} %` }), merge);
   if (group.of.length > 1) {
-    entry.append(html("span", { className: "of", textContent: `of ${group.of.join(", ")}` }));
+    // Of which of the run's own clusters, if of several; of the finest there are often many.
+    const own = [...new Set(group.of.map((k) => data.levels[data.level][k - 1]))].sort((a, b) => a - b);
+    if (own.length > 1) entry.append(html("span", { className: "of", textContent: `of ${own.join(", ")}` }));
     const apart = html("button", { type: "button", textContent: "part", ariaLabel: `Take ${what} apart` });
-    apart.addEventListener("click", () => { state.groups = parted(state.groups, group.id, names, colours); update(); });
+    apart.addEventListener("click", () => { state.groups = parted(state.groups, group.id, levels, names, colours); update(); });
     entry.append(apart);
   }
   const alone = (id) => () => { if (state.alone !== id) { state.alone = id; drawMaps(); drawSpectra(); } };
@@ -295,7 +298,7 @@ function sceneCard(scene) {
 
 function drawAbout() {
   const { summary } = data;
-  const parts = [`${data.scenes.length} scene${data.scenes.length === 1 ? "" : "s"}`, `${clusters} cluster${clusters === 1 ? "" : "s"} of ${data.similarity.ids.length} trained`];
+  const parts = [`${data.scenes.length} scene${data.scenes.length === 1 ? "" : "s"}`, `${data.level} cluster${data.level === 1 ? "" : "s"} of ${data.similarity.ids.length} trained`];
   if (summary) parts.push(`${summary.steps} steps in ${Math.round(summary.seconds)} s`, summary.device ?? "", `seed ${summary.seed}`, summary.stopped_because);
   $("about").textContent = parts.filter(Boolean).join(" · ");
   $("concerns").replaceChildren(...data.concerns.map((text) => html("li", { textContent: text })));
@@ -340,7 +343,8 @@ function drawSimilarity() {
   let place = [0, 0];
   const read = (row, column) => {
     const [i, j] = place = [row, column].map((at) => Math.max(0, Math.min(n - 1, at)));
-    $("similarity-read").textContent = `centroids ${i + 1} and ${j + 1}, of clusters ${ids[i]} and ${ids[j]}: cosine ${short(cosines[i][j], 2)}`;
+    const table = lookupOf(state.groups, clusters);
+    $("similarity-read").textContent = `centroids ${i + 1} and ${j + 1}, of clusters ${table[ids[i]]} and ${table[ids[j]]}: cosine ${short(cosines[i][j], 2)}`;
   };
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
@@ -390,6 +394,8 @@ function listen() {
     width = window.innerWidth;
   });
   Object.assign($("level"), { min: Math.min(2, clusters), max: clusters });
+  $("level-most").textContent = `of up to ${clusters}`;
+  $("levels").append(html("option", { value: data.level }));
   $("level").addEventListener("input", () => cutAt(Number($("level").value)));
   for (const id of ["opacity", "mode", "beside"]) $(id).addEventListener("input", drawMaps);
   if (!labelled) for (const value of ["truth", "errors"]) $("mode").querySelector(`[value=${value}]`).disabled = true;
@@ -404,7 +410,7 @@ function listen() {
 /** The groups that the report was made with. */
 function begin() {
   for (const group of data.groups ?? []) [names[group.id - 1], colours[group.id - 1]] = [group.name, group.colour];
-  if (!data.groups) return cutAt(clusters);
+  if (!data.groups) return cutAt(data.level);
   state.groups = data.groups.map((group) => ({ ...group }));
   return update();
 }

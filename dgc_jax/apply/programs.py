@@ -1,0 +1,134 @@
+"""The compiled programs of a model at work: from crops or stored numbers to labels."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from dgc_jax.apply.tiles import Doubt, Finest, Labelled
+from dgc_jax.model import centroids, normalisation
+from dgc_jax.train.state import Parameters, Recipe, embed
+
+
+def _embed(
+    recipe: Recipe,
+    params: Parameters,
+    constants: normalisation.Normalisation,
+    crops: jax.Array,
+    valid: jax.Array,
+) -> jax.Array:
+    # Invalid numbers may be NaN; bins are fewer than bands.
+    spectra = jnp.where(valid[..., None], normalisation.to_bins(crops, constants), 0)
+    return embed(recipe, params, normalisation.normalise(spectra, constants), valid)[1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def labels(
+    recipe: Recipe,
+    params: Parameters,
+    bank: jax.Array,
+    constants: normalisation.Normalisation,
+    lookup: jax.Array,
+    crops: jax.Array,
+    valid: jax.Array,
+) -> jax.Array:
+    """Labels `[batch, row, column]` of crops."""
+    z = _embed(recipe, params, constants, crops, valid)
+    return jnp.where(valid, lookup[centroids.nearest(z, bank)], 0)
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("checked", "clusters", "finest"))
+def window_labels(
+    recipe: Recipe,
+    params: Parameters,
+    bank: jax.Array,
+    constants: normalisation.Normalisation,
+    lookup: jax.Array,
+    numbers: jax.Array,
+    usable: jax.Array,
+    divisor: float,
+    ignored: jax.Array | None,
+    leaves: jax.Array | None,
+    *,
+    checked: bool,
+    clusters: int | None,
+    finest: int | None,
+) -> Labelled:
+    """Labels of a `dgc_jax.data.cube.Stored`, whose rule of validity this is.
+
+    Args:
+        recipe: the two modules and the temperature.
+        params: their parameters.
+        bank: `[K', embedding]` trained centroids.
+        constants: of the normalisation.
+        lookup: `[K']` id shown of each trained centroid.
+        numbers: `[row, column, band]`, see `Stored`, as are the next three.
+        usable: `[row, column]` bool.
+        divisor: of the numbers.
+        ignored: number that means no data, or None.
+        leaves: `[K']` id at the finest level, or None.
+        checked: whether `usable` tells all.
+        clusters: number of ids shown, if it is asked how sure they are; else None.
+        finest: number of ids at the finest level, if these are asked for; else None.
+    """
+    reflectance = numbers.astype(jnp.float32) / divisor
+    valid = usable
+    if not checked:
+        valid &= jnp.any(numbers != 0, axis=-1) & jnp.all(jnp.isfinite(reflectance), axis=-1)
+    if ignored is not None:
+        valid &= jnp.all(numbers != ignored, axis=-1)
+    z = _embed(recipe, params, constants, reflectance[None], valid[None])[0]
+    index = centroids.nearest(z, bank)
+    labels = jnp.where(valid, lookup[index], 0)
+    doubt = fine = None
+    if clusters is not None:
+        doubt = _doubt(recipe, bank, lookup, z, valid, clusters)
+    if finest is not None and leaves is not None:
+        shares = _shares(recipe, bank, leaves, z, valid, finest)
+        fine = Finest(jnp.where(valid, leaves[index], 0), shares)
+    return labels, doubt, fine
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames="clusters")
+def crop_doubt(
+    recipe: Recipe,
+    params: Parameters,
+    bank: jax.Array,
+    constants: normalisation.Normalisation,
+    lookup: jax.Array,
+    crops: jax.Array,
+    valid: jax.Array,
+    *,
+    clusters: int,
+) -> Doubt:
+    """How sure the labels `[batch, row, column]` of crops are."""
+    z = _embed(recipe, params, constants, crops, valid)
+    return _doubt(recipe, bank, lookup, z, valid, clusters)
+
+
+def _doubt(
+    recipe: Recipe,
+    bank: jax.Array,
+    lookup: jax.Array,
+    z: jax.Array,
+    valid: jax.Array,
+    clusters: int,
+) -> Doubt:
+    probabilities = _shares(recipe, bank, lookup, z, valid, clusters)
+    two = jax.lax.top_k(probabilities, min(2, clusters))[0]
+    # With one cluster nothing competes.
+    margin = two[..., 0] - two[..., 1] if clusters > 1 else two[..., 0]
+    return Doubt(probabilities, jnp.where(valid, jnp.max(z @ bank.T, axis=-1), 0), margin)
+
+
+def _shares(
+    recipe: Recipe,
+    bank: jax.Array,
+    lookup: jax.Array,
+    z: jax.Array,
+    valid: jax.Array,
+    clusters: int,
+) -> jax.Array:
+    q = jnp.exp(centroids.assign(z, bank, recipe.temperature))
+    member = jax.nn.one_hot(lookup - 1, clusters)  # [K', K]
+    return jnp.where(valid[..., None], q @ member, 0)
