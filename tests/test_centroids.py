@@ -297,5 +297,70 @@ def test_merging_numbers_the_materials_and_sends_the_dead_to_the_nearest_living(
 
 def test_ids_are_one_to_k_or_as_many_as_have_pixels(trained):
     for clusters in range(1, 9):
-        lookup = centroids.merge(*trained, clusters).lookup
-        assert np.unique(lookup).tolist() == list(range(1, min(clusters, 6) + 1))
+        merged = centroids.merge(*trained, clusters)
+        assert np.unique(merged.lookup).tolist() == list(range(1, min(clusters, 6) + 1))
+        assert sorted(merged.leaves[merged.live]) == list(range(1, 7))
+        assert merged.leaves[3] == merged.leaves[1]  # the dead are leaves of the nearest living
+        assert merged.leaves[6] == merged.leaves[0]
+
+
+@pytest.fixture(scope="module")
+def many():
+    """40 clusters, of which five are dead, and some have as many pixels as others."""
+    rng = np.random.default_rng(4)
+    counts = rng.integers(1, 6, 40) * 10
+    counts[[0, 7, 8, 20, 39]] = 0
+    return spectra_of(40, seed=5), counts, directions(1, 40, 16)
+
+
+@pytest.mark.parametrize("default", [1, 2, 4, 20, 34, 35, 40])
+def test_every_level_follows_from_the_leaves_and_is_a_cut_of_the_tree(many, default):
+    merged = centroids.merge(*many, default)
+    number = len(merged.live)
+    assert number == 35
+    assert merged.leaves.dtype == np.uint8
+    for clusters in range(1, number + 1):
+        ids = centroids.cut_ids(merged.tree, merged.live, merged.leaves, clusters)[
+            merged.leaves - 1
+        ]
+        got = ids[merged.live]
+        want = scipy.cluster.hierarchy.fcluster(merged.tree, clusters, criterion="maxclust")
+        assert adjusted_rand_score(want, got) == 1
+        if clusters >= default:
+            assert np.unique(got).tolist() == list(range(1, clusters + 1))
+        if clusters == min(default, number):
+            by_brightness = centroids.order_by_brightness(
+                want - 1, *(x[merged.live] for x in many[:2])
+            )
+            np.testing.assert_array_equal(got, by_brightness)
+            np.testing.assert_array_equal(ids, merged.lookup)
+
+
+def test_on_the_way_down_the_larger_part_keeps_the_id_and_nothing_else_changes(many):
+    merged = centroids.merge(*many, 4)
+    pixels = many[1][merged.live]
+
+    def at(clusters):
+        ids = centroids.cut_ids(merged.tree, merged.live, merged.leaves, clusters)
+        return ids[merged.leaves[merged.live] - 1]
+
+    ties = 0
+    for clusters in range(4, 35):
+        before, after = at(clusters), at(clusters + 1)
+        changed = before != after
+        assert np.all(after[changed] == clusters + 1)
+        (split,) = np.unique(before[changed])
+        kept = after == split
+        assert pixels[kept].sum() >= pixels[changed].sum()
+        if pixels[kept].sum() == pixels[changed].sum():
+            ties += 1
+            assert np.flatnonzero(kept)[0] < np.flatnonzero(changed)[0]
+    assert ties > 0
+
+
+def test_255_clusters_have_ids_of_one_byte():
+    rng = np.random.default_rng(6)
+    merged = centroids.merge(
+        rng.uniform(0.1, 0.9, (255, 5)), np.ones(255, int), directions(2, 255, 8), 3
+    )
+    assert sorted(merged.leaves.tolist()) == list(range(1, 256))

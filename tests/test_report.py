@@ -14,7 +14,7 @@ from conftest import TinyRun
 from PIL import Image
 
 from dgc_jax import Segmenter, load
-from dgc_jax.apply import spectra
+from dgc_jax.apply import spectra, view
 from dgc_jax.data import leaves
 from dgc_jax.data.scenes import Scene, open_scenes
 from dgc_jax.show import results
@@ -33,17 +33,15 @@ def scenes(tiny_run: TinyRun) -> list[Scene]:
 
 
 @pytest.fixture(scope="module")
-def portraits(
-    segmenter: Segmenter, scenes: list[Scene]
-) -> tuple[list[Portrait], list[np.ndarray], spectra.Spectra]:
-    """Both scenes, their label maps, and the spectra of their clusters."""
-    seen, maps, summaries = [], [], []
+def portraits(segmenter: Segmenter, scenes: list[Scene]) -> tuple[list[Portrait], list[np.ndarray]]:
+    """Both scenes, and their label maps at the finest level."""
+    seen, maps = [], []
+    finest = view.apply(segmenter, view.cut(segmenter, segmenter.finest))
     for scene in scenes:
         seen.append(Portrait(segmenter, scene, len(scenes)))
-        labels, summary = results.segment_scene(segmenter, scene.cube, "", (), see=seen[-1].add)
-        maps.append(labels)
-        summaries.append(summary)
-    return seen, maps, results.together(segmenter, summaries)
+        seen[-1].look(segmenter, scene.cube)
+        maps.append(finest.segment(scene.cube))
+    return seen, maps
 
 
 def picture(url: str) -> np.ndarray:
@@ -91,11 +89,11 @@ def embedded(path: pathlib.Path) -> dict[str, object]:
 
 
 def test_pictures_and_counts_are_those_of_the_maps(
-    portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra],
+    portraits: tuple[list[Portrait], list[np.ndarray]],
     scenes: list[Scene],
     segmenter: Segmenter,
 ) -> None:
-    for portrait, labels, scene in zip(*portraits[:2], scenes, strict=True):
+    for portrait, labels, scene in zip(*portraits, scenes, strict=True):
         shown = portrait.as_json()
         truth = scene.read_labels().labels
         np.testing.assert_array_equal(bytes_of(shown, "labels"), labels)
@@ -105,25 +103,66 @@ def test_pictures_and_counts_are_those_of_the_maps(
         unlike = np.asarray(sure.unlike)[0]
         assert shown["unlike_pixels"] == unlike.sum() > 0
         np.testing.assert_array_equal(bytes_of(shown, "unlike"), unlike)
-        assert shown["pixels"] == np.bincount(labels.reshape(-1), minlength=4).tolist()
-        expected = np.zeros((len(leaves.CLASSES), 3), int)
+        assert shown["pixels"] == np.bincount(labels.reshape(-1), minlength=9).tolist()
+        expected = np.zeros((len(leaves.CLASSES), 8), int)
         for c, k in zip(truth.reshape(-1), labels.reshape(-1), strict=True):
             if c and k:
                 expected[c - 1, k - 1] += 1
         np.testing.assert_array_equal(shown["confusion"], expected)
+        reflectance, _ = scene.cube.read(0, 0, *labels.shape)
+        for mine, whole in zip(
+            portrait.spectra, spectra.measure(reflectance, labels, 8), strict=True
+        ):
+            np.testing.assert_allclose(mine, whole, rtol=1e-6, atol=1e-9)
+
+
+def test_a_scene_is_walked_once_for_its_maps_and_its_portrait(
+    scenes: list[Scene],
+    segmenter: Segmenter,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walks = []
+    walk = Segmenter.walk
+    monkeypatch.setattr(
+        Segmenter, "walk", lambda *args, **how: (walks.append(how), walk(*args, **how))[1]
+    )
+    for number, scene in enumerate(scenes):
+        portrait = Portrait(segmenter, scene)
+        labels, both = results.segment_scene(
+            segmenter, scene.cube, str(tmp_path / "both"), portrait=portrait, confidence=True
+        )
+        assert len(walks) == 2 * number + 1
+        plain, alone = results.segment_scene(
+            segmenter, scene.cube, str(tmp_path / "alone"), confidence=True
+        )
+        np.testing.assert_array_equal(labels, plain)
+        np.testing.assert_array_equal(segmenter.shown[portrait._labels], plain)
+        assert both.areas == alone.areas
+        for mine, theirs in zip(both.spectra, alone.spectra, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-12)
+        for path in (tmp_path / "alone").glob(f"{scene.cube.name}*"):
+            other = tmp_path / "both" / path.name
+            if path.name.endswith("_margin.img"):  # of the clusters shown
+                mine, theirs = (np.fromfile(p, "<f4") for p in (other, path))
+                np.testing.assert_allclose(mine, theirs, atol=1e-6)
+            elif not path.name.endswith(("_margin.png", ".json")):
+                assert other.read_bytes() == path.read_bytes()
 
 
 def test_margins_and_samples_are_the_models_own(
-    portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra],
+    portraits: tuple[list[Portrait], list[np.ndarray]],
     scenes: list[Scene],
     segmenter: Segmenter,
 ) -> None:
     for portrait, scene in zip(portraits[0], scenes, strict=True):
         shown = portrait.as_json()
         reflectance, valid = scene.cube.read(0, 0, *scene.cube.shape[:2])
-        shares = np.asarray(segmenter.probabilities(reflectance[None], valid[None]))[0]
-        two = np.sort(shares, axis=-1)
+        seen = np.asarray(segmenter.probabilities(reflectance[None], valid[None]))[0]
+        two = np.sort(seen, axis=-1)
         margin = np.where(valid, two[..., -1] - two[..., -2], 0)
+        finest = view.apply(segmenter, view.cut(segmenter, segmenter.finest))
+        shares = np.asarray(finest.probabilities(reflectance[None], valid[None]))[0]
         np.testing.assert_allclose(bytes_of(shown, "margin") / 255, margin, atol=0.5 / 255 + 1e-4)
         samples = shown["samples"]
         at = np.array(samples["row"]), np.array(samples["column"])
@@ -146,9 +185,13 @@ def test_a_large_scene_is_shown_by_evenly_spaced_pixels_and_fewer_samples(
     np.save(tmp_path / "a.npy", reflectance[:, :200])
     (scene,) = open_scenes([str(tmp_path / "a.npy")])
     few, many = Portrait(segmenter, scene, 1), Portrait(segmenter, scene, 600)
-    labels, _ = results.segment_scene(
-        segmenter, scene.cube, "", (), see=lambda tile: (few.add(tile), many.add(tile))
-    )
+    labels = np.zeros(scene.cube.shape[:2], np.uint8)
+    for tile in segmenter.walk(scene.cube, doubt=True, finest=True):
+        few.add(tile)
+        many.add(tile)
+        height, width = tile.labels.shape
+        at = np.s_[tile.row : tile.row + height, tile.column : tile.column + width]
+        labels[at] = tile.finest.labels
     np.testing.assert_array_equal(bytes_of(few.as_json(), "labels"), labels)
     shown = many.as_json()
     rows, columns = shown["shown"]
@@ -166,7 +209,7 @@ def test_holes_have_no_samples_and_no_margin(segmenter: Segmenter, tmp_path: pat
     np.save(tmp_path / "a.npy", reflectance)
     (scene,) = open_scenes([str(tmp_path / "a.npy")])
     portrait = Portrait(segmenter, scene)
-    results.segment_scene(segmenter, scene.cube, "", (), see=portrait.add)
+    portrait.look(segmenter, scene.cube)
     shown = portrait.as_json()
     assert min(shown["samples"]["row"]) >= 30
     assert not bytes_of(shown, "margin")[:30].any()
@@ -181,16 +224,25 @@ def test_the_page_holds_the_model_its_levels_and_the_history(
 ) -> None:
     data = embedded(tiny_run.workdir / "report.html")
     assert data["model"] == segmenter.identity
-    assert [cluster["name"] for cluster in data["clusters"]] == list(segmenter.names)
-    assert data["levels"]["3"] == [1, 2, 3]
-    assert data["levels"]["1"] == [1, 1, 1]
+    assert [cluster["name"] for cluster in data["clusters"]] == list(segmenter.leaf_names)
+    assert data["level"] == 3
+    assert list(map(int, data["levels"])) == list(range(1, 9))
+    assert data["levels"]["8"] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert data["levels"]["3"] == segmenter.shown[1:].tolist()
+    assert data["levels"]["1"] == [1] * 8
     assert data["summary"] == tiny_run.summary
     assert [point[0] for point in data["history"]["loss"]] == list(range(1, 13))
     assert len(data["tree"]["ids"]) == len(segmenter.live) == len(data["tree"]["across"]) + 1
     cosines = np.array(data["similarity"]["cosines"])
-    order = np.argsort(np.asarray(segmenter.lookup), kind="stable")
-    bank = np.asarray(segmenter.bank)[order]
+    ids = data["similarity"]["ids"]
+    assert (np.diff(segmenter.shown[ids]) >= 0).all()
+    bank = np.asarray(segmenter.bank)[np.argsort(segmenter.leaves)[np.array(ids) - 1]]
     np.testing.assert_allclose(cosines, bank @ bank.T, atol=6e-4)
+    for level in data["levels"].values():  # what joins below the run's level lies together
+        if len(set(level)) >= 3:
+            assert (
+                np.count_nonzero(np.diff(np.array(level)[np.array(ids) - 1])) == len(set(level)) - 1
+            )
     counted = np.loadtxt(tiny_run.workdir / "areas.csv", str, delimiter=",", skiprows=1)
     pixels = sum(np.array(scene["pixels"])[1:] for scene in data["scenes"])
     assert pixels.sum() == counted[:, 3].astype(int).sum()
@@ -199,7 +251,7 @@ def test_the_page_holds_the_model_its_levels_and_the_history(
 
 def test_text_from_files_never_becomes_markup(
     segmenter: Segmenter,
-    portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra],
+    portraits: tuple[list[Portrait], list[np.ndarray]],
     tmp_path: pathlib.Path,
 ) -> None:
     hostile = '</script><script>alert(1)</script><!--"&amp;'
@@ -207,9 +259,9 @@ def test_text_from_files_never_becomes_markup(
     renamed = object.__new__(Portrait)
     renamed.__dict__ |= {**portrait.__dict__, "name": hostile, "classes": (hostile,) * 4}
     plain = tmp_path / "plain.html"
-    write_report(plain, segmenter, [portrait], portraits[2], title="x")
+    write_report(plain, segmenter, [portrait], title="x")
     path = tmp_path / "report.html"
-    write_report(path, segmenter, [renamed], portraits[2], title=hostile)
+    write_report(path, segmenter, [renamed], title=hostile)
     page, without = (Embedded(p.read_text(encoding="utf-8")) for p in (path, plain))
     assert page.tags == without.tags
     data = embedded(path)
@@ -233,9 +285,9 @@ def with_pixels(portrait: Portrait, **changes: object) -> Portrait:
 
 
 def test_concerns_name_what_is_wrong_and_nothing_else(
-    segmenter: Segmenter, portraits: tuple[list[Portrait], list[np.ndarray], spectra.Spectra]
+    segmenter: Segmenter, portraits: tuple[list[Portrait], list[np.ndarray]]
 ) -> None:
-    full = np.array([0, 50, 30, 20])
+    full = np.array([0, 50, 30, 20, 0, 0, 0, 0, 0])  # parts without pixels are no concern
     one = with_pixels(portraits[0][0], pixels=full, unlike=4)
     bright = np.float32(2.5) * one._spectra  # the median of all is at 1.025
     fine = {"stopped_because": "all 60 steps were taken", "nmi_between_epochs": 0.97}
@@ -252,7 +304,7 @@ def test_concerns_name_what_is_wrong_and_nothing_else(
         "12 % of new is unlike any cluster, as if the training had not seen its like; look at its "
         "confidence."
     ]
-    empty = [with_pixels(one, pixels=np.array([0, 100, 0, 0]))]
+    empty = [with_pixels(one, pixels=100 * (segmenter.shown == 1))]
     assert concerns(segmenter, empty, fine) == [
         "No pixel of these scenes belongs to cluster 2 or cluster 3."
     ]

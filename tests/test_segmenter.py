@@ -13,6 +13,7 @@ import spectral.io.envi
 from conftest import TinyRun
 
 from dgc_jax import Cube, InputError, Segmenter, load, open_cube
+from dgc_jax.apply import view
 from dgc_jax.data import leaves
 from dgc_jax.model import centroids, normalisation
 from dgc_jax.train import loop, options
@@ -107,6 +108,38 @@ def test_doubt_of_tiles_is_that_of_the_whole_image(segmenter: Segmenter, scene: 
         np.testing.assert_allclose(tile.doubt.similarity, expected, atol=1e-5)
         seen += tile.labels.size
     assert seen == valid.size
+
+
+def test_the_finest_level_of_tiles_is_that_of_a_view_of_it(
+    segmenter: Segmenter, scene: Cube
+) -> None:
+    seen = view.apply(segmenter, view.cut(segmenter, segmenter.finest))
+    pairs = zip(
+        segmenter.walk(scene, 64, finest=True, doubt=True),
+        seen.walk(scene, 64, doubt=True),
+        segmenter.walk(scene, 64, doubt=True),
+        strict=True,
+    )
+    for tile, fine, plain in pairs:
+        assert tile.finest is not None
+        assert fine.finest is None
+        np.testing.assert_array_equal(tile.finest.labels, fine.labels)
+        np.testing.assert_allclose(tile.finest.probabilities, fine.doubt.probabilities, atol=1e-6)
+        np.testing.assert_array_equal(tile.labels, segmenter.shown[tile.finest.labels])
+        for mine, theirs in zip(tile.doubt, plain.doubt, strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_a_blank_tile_has_a_finest_level_of_nothing(
+    segmenter: Segmenter, tmp_path: pathlib.Path
+) -> None:
+    np.save(tmp_path / "blank.npy", np.zeros((20, 20, 301), np.float32))
+    (tile,) = segmenter.walk(open_cube(tmp_path / "blank.npy"), doubt=True, finest=True)
+    assert tile.finest.labels.shape == (20, 20)
+    assert tile.finest.labels.dtype == np.uint8
+    assert tile.finest.probabilities.shape == (20, 20, segmenter.finest)
+    assert not np.any(tile.finest.labels)
+    assert not np.any(tile.finest.probabilities)
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
@@ -322,6 +355,11 @@ def test_loading_keeps_ids_colours_and_classes(tiny_run: TinyRun, segmenter: Seg
     np.testing.assert_array_equal(segmenter.lookup, about["lookup"])
     np.testing.assert_array_equal(again.lookup, segmenter.lookup)
     assert sorted(set(about["lookup"])) == [1, 2, 3]
+    np.testing.assert_array_equal(again.leaves, about["leaves"])
+    assert sorted(again.leaves[again.live]) == list(range(1, len(again.live) + 1))
+    assert again.finest == len(again.live) == len(again.leaf_colours) - 1
+    np.testing.assert_array_equal(again.shown[again.leaves], again.lookup)
+    assert again.shown.tolist()[:4] == [0, 1, 2, 3]
     assert again.colours.shape == (4, 3)
     assert again.names == ("cluster 1", "cluster 2", "cluster 3")
     assert again.classes == leaves.CLASSES

@@ -1,9 +1,11 @@
 """Views: levels of the merge tree and groups chosen by hand, as files and applied."""
 
+import dataclasses
 import json
 import pathlib
 
 import click.testing
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import TinyRun
@@ -13,6 +15,8 @@ from dgc_jax import InputError, Segmenter, commands, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.cli import main
 from dgc_jax.model import centroids
+from dgc_jax.show.palette import colours
+from dgc_jax.train.checkpoint import load_model, save_model
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +42,157 @@ def merge(clusters: int) -> centroids.Merge:
     return centroids.merge(rng.uniform(0.05, 0.9, (20, 12)), counts, bank, clusters)
 
 
+EVERY = list(range(1, 9))
+"""Ids of the finest level of the tiny run, in which all trained clusters have pixels."""
+
+
 @pytest.fixture(scope="module")
 def merged() -> centroids.Merge:
     return merge(9)
+
+
+def test_every_level_of_a_model_labels_as_the_tree_cut_there(
+    segmenter: Segmenter, scene: str
+) -> None:
+    assert segmenter.finest == len(EVERY)
+    cube = open_cube(scene)
+    reflectance, valid = cube.read(0, 0, *cube.shape[:2])
+    every = dataclasses.replace(  # each trained centroid by itself
+        segmenter,
+        lookup=jnp.arange(1, 9, dtype=jnp.uint8),
+        names=tuple("abcdefgh"),
+        colours=np.zeros((9, 3), np.uint8),
+    )
+    nearest = np.asarray(every.predict(reflectance[None], valid[None]))[0]
+    own = segmenter.segment(cube)
+    for clusters in EVERY:
+        seen = view.apply(segmenter, view.cut(segmenter, clusters))
+        labels = seen.segment(cube)
+        groups = np.array([0, *(centroids.cut_tree(segmenter.tree, clusters) + 1)])
+        assert segmenter.live.tolist() == list(range(8))
+        assert adjusted_rand_score(groups[nearest].ravel(), labels.ravel()) == 1
+        assert len(seen.names) == len(seen.colours) - 1 == max(clusters, 3)
+        assert seen.names[:3] == segmenter.names
+        np.testing.assert_array_equal(seen.colours, segmenter.leaf_colours[: len(seen.colours)])
+        if clusters == 3:
+            np.testing.assert_array_equal(labels, own)
+        if clusters >= 3:
+            shares = np.asarray(seen.probabilities(reflectance[None], valid[None]))
+            assert shares.shape[-1] == clusters
+            np.testing.assert_allclose(shares.sum(-1)[0], valid, atol=1e-5)
+
+
+def test_colours_of_a_finer_level_begin_with_those_of_the_run(segmenter: Segmenter) -> None:
+    np.testing.assert_array_equal(segmenter.colours, colours(3))
+    np.testing.assert_array_equal(segmenter.leaf_colours, colours(8))
+
+
+def test_groups_are_of_the_clusters_of_the_run_or_of_another_level(segmenter: Segmenter) -> None:
+    def of(groups: tuple[view.Group, ...]) -> dict[int, tuple[int, ...]]:
+        return {group.id: group.of for group in groups}
+
+    third = of(view.cut(segmenter, 3))
+    assert of(view.join(segmenter, [[1, 3]])) == {
+        1: tuple(sorted(third[1] + third[3])),
+        2: third[2],
+    }
+    fifth = of(view.cut(segmenter, 5))
+    named = view.join(segmenter, [[4, 2], [5]], ["two", "one"], level=5)
+    assert of(named) == {
+        1: fifth[1],
+        2: tuple(sorted(fifth[2] + fifth[4])),
+        3: fifth[3],
+        5: fifth[5],
+    }
+    assert [group.name for group in named] == ["cluster 1", "two", "cluster 3", "one"]
+    # Above the run's level ids are those that are left there.
+    left = of(view.cut(segmenter, 2))
+    (gone,) = {1, 2, 3} - set(left)
+    assert of(view.join(segmenter, [list(left)], level=2)) == {1: tuple(EVERY)}
+    with pytest.raises(InputError, match=f"at most once, found cluster {gone}"):
+        view.join(segmenter, [[gone]], level=2)
+
+
+def test_the_command_joins_clusters_of_a_finer_level_and_names_them(
+    segmenter: Segmenter, tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "view.json"
+    made = dgc(
+        "merge", tiny_run.workdir, "--clusters", 6, "--groups", "1,2;6", "--names", "a;b", "--out",
+        path,
+    )  # fmt: skip
+    assert made.exit_code == 0, made.output
+    assert view.read(path, segmenter) == view.join(segmenter, [[1, 2], [6]], ["a", "b"], level=6)
+    names = [f"n{k}" for k in range(1, 9)]
+    named = dgc(
+        "merge", tiny_run.workdir, "--clusters", 8, "--names", ";".join(names), "--out", path
+    )
+    assert named.exit_code == 0, named.output
+    groups = view.read(path, segmenter)
+    assert [(g.id, g.of, g.name) for g in groups] == [(k, (k,), f"n{k}") for k in EVERY]
+
+
+def test_a_finer_view_segments_and_is_scored_on_maps_of_its_own(
+    segmenter: Segmenter, tiny_run: TinyRun, scene: str, tmp_path: pathlib.Path
+) -> None:
+    path, _ = commands.merge(str(tiny_run.workdir), clusters=8, out=str(tmp_path / "v.json"))
+    done = dgc(
+        "segment", tiny_run.workdir, scene, "--out", tmp_path / "maps", "--format", "npy,envi",
+        "--view", path,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    labels = np.load(tmp_path / "maps" / f"{pathlib.Path(scene).stem}.npy")
+    np.testing.assert_array_equal(segmenter.shown[labels], segmenter.segment(open_cube(scene)))
+    assert labels.max() > 3
+    fine = commands.evaluate(str(tiny_run.workdir), "{stem}_labels.*", view_path=path)["scores"]
+    again = commands.evaluate(
+        str(tiny_run.workdir), "{stem}_labels.*", [tiny_run.scenes], view_path=path
+    )["scores"]
+    assert fine == again
+    assert set(fine["cluster_to_class"]) > {"1", "2", "3"}
+
+
+def test_a_view_of_the_shown_clusters_is_told_from_one_that_takes_them_apart(
+    segmenter: Segmenter, scene: str
+) -> None:
+    own = segmenter.segment(open_cube(scene))
+    for clusters in EVERY:
+        groups = view.cut(segmenter, clusters)
+        table = view.of_shown(segmenter, groups)
+        assert (table is None) == (clusters > 3)
+        if table is not None:
+            labels = view.apply(segmenter, groups).segment(open_cube(scene))
+            np.testing.assert_array_equal(table[own], labels)
+
+
+def test_a_model_of_an_earlier_version_and_its_views_mean_what_they_did(
+    tiny_run: TinyRun, scene: str, tmp_path: pathlib.Path
+) -> None:
+    model = load_model(str(tiny_run.workdir))
+    about = {name: value for name, value in model.about.items() if name != "leaves"}
+    about |= {"names": about["names"][:3], "colours": about["colours"][:4]}
+    save_model(str(tmp_path), model._replace(about=about))
+    old, new = load(str(tmp_path)), load(str(tiny_run.workdir))
+    assert old.finest == old.clusters == 3
+    cube = open_cube(scene)
+    own = old.segment(cube)
+    np.testing.assert_array_equal(own, new.segment(cube))
+    lines = [
+        {"id": 1, "of": [1, 3], "name": "ground", "colour": "#0072b2"},
+        {"id": 2, "of": [2], "name": "leaf", "colour": "#e69f00"},
+    ]
+    path = tmp_path / "view.json"
+    path.write_text(json.dumps({"model": old.identity, "clusters": lines}))
+    seen = old.with_view(str(path))
+    np.testing.assert_array_equal(seen.segment(cube), np.array([0, 1, 2, 1])[own])
+    assert seen.names == ("ground", "leaf", "cluster 3")
+    for clusters in (1, 2, 3):
+        of = {k for group in view.cut(old, clusters) for k in group.of}
+        assert of == {1, 2, 3}
+        tables = [view.of_shown(m, view.cut(m, clusters)) for m in (old, new)]
+        np.testing.assert_array_equal(*tables)
+    with pytest.raises(InputError, match="--clusters=4: expected from 1 to 3, the most clusters"):
+        view.cut(old, 4)
 
 
 @pytest.mark.parametrize("clusters", range(1, 10))
@@ -137,21 +289,27 @@ def test_segment_and_evaluate_take_a_view(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--clusters", "4"], "--clusters=4: expected from 1 to the model's 3 clusters"),
+        (["--clusters", "0"], "--clusters=0: expected from 1 to {finest}, the most clusters"),
+        (["--clusters", "9"], "--clusters=9: expected from 1 to {finest}, the most clusters"),
         (["--groups", "1,4"], "expected every cluster from 1 to 3 at most once, found cluster 4"),
         (["--groups", "1,2;2"], "found cluster 2 twice"),
         (["--groups", "1;;2"], "found an empty group"),
         (["--groups", "1-x"], "expected cluster numbers such as 1,2;4-7, found '1-x'"),
-        ([], "expected either --clusters or --groups, found neither"),
-        (["--groups", "1", "--clusters", "2"], "found both"),
+        ([], "expected --clusters or --groups, found neither"),
+        (
+            ["--groups", "1,6", "--clusters", "5"],
+            "cluster from 1 to 5 at most once, found cluster 6",
+        ),
+        (["--groups", "1;1", "--clusters", "2"], "at most once, found cluster 1 twice"),
     ],
 )
 def test_wrong_groups_are_told_in_one_sentence(
-    tiny_run: TinyRun, tmp_path: pathlib.Path, options: list[str], told: str
+    segmenter: Segmenter, tiny_run: TinyRun, tmp_path: pathlib.Path, options: list[str], told: str
 ) -> None:
+    assert segmenter.finest < 9
     result = dgc("merge", tiny_run.workdir, *options, "--out", tmp_path / "v.json")
     assert result.exit_code == 2
-    assert told in result.output
+    assert told.format(finest=segmenter.finest) in result.output
     assert not (tmp_path / "v.json").exists()
 
 
@@ -159,10 +317,11 @@ def test_wrong_groups_are_told_in_one_sentence(
     ("change", "told"),
     [
         ({"model": "other"}, "expected a view of this model, found one of another"),
-        ({"clusters": []}, "expected every cluster from 1 to 3 in one group"),
+        ({"clusters": []}, "expected every cluster from 1 to {finest} in one group"),
         ({"clusters": [{"id": 1, "of": [1], "name": " ", "colour": "#000000"}]}, "name ' '"),
         ({"clusters": [{"id": 1, "of": [1], "name": "a", "colour": "red"}]}, "colour 'red'"),
-        ({"clusters": [{"id": 2, "of": [1, 2, 3], "name": "a", "colour": "#000000"}]}, "lowest id"),
+        ({"clusters": [{"id": 2, "of": EVERY, "name": "a", "colour": "#000000"}]}, "lowest id"),
+        ({"clusters": [{"id": 1, "of": EVERY[:-1], "name": "a", "colour": "#000000"}]}, "others"),
         ({"clusters": 3}, "expected a view as written by `dgc merge`"),
     ],
 )
@@ -173,4 +332,4 @@ def test_a_file_that_is_no_view_of_the_model_is_refused(
     path.write_text(json.dumps(view.as_json(segmenter, view.cut(segmenter, 3)) | change))
     with pytest.raises(InputError, match=r"view\.json") as error:
         view.read(path, segmenter)
-    assert told in str(error.value)
+    assert told.format(finest=segmenter.finest) in str(error.value)
