@@ -61,10 +61,13 @@ class Made(NamedTuple):
 
 @pytest.fixture(scope="module")
 def made(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The tiny run, cut at six clusters; one scene and one cluster have hostile names."""
+    """The tiny run, cut at six clusters; one scene and one cluster have hostile names.
+
+    It is a model of an earlier version, which knows nothing finer.
+    """
     folder = tmp_path_factory.mktemp("report")
     model = load_model(str(tiny_run.workdir))
-    about = dict(model.about)
+    about = {name: value for name, value in model.about.items() if name != "leaves"}
     live = np.array(about["live"])
     bank = np.asarray(model.arrays["centroids"])
     groups = centroids.cut_tree(np.array(about["tree"]), K)
@@ -157,6 +160,82 @@ def test_the_slider_recolours_the_maps_as_the_lookup_says(page: Page, made: Made
             assert shown.shape[:2] == labels.shape
             np.testing.assert_array_equal(shown[labels > 0], seen.colours[labels[labels > 0]])
     assert page.locator("#level-shown").text_content() == "5"
+
+
+def test_the_slider_goes_up_to_every_cluster_and_everything_follows(
+    tiny_run: TinyRun, browser: Browser, tmp_path: pathlib.Path
+) -> None:
+    segmenter = load(str(tiny_run.workdir))
+    scenes = open_scenes([tiny_run.scenes])
+    with watched(browser, tiny_run.workdir / "report.html") as page:
+        assert page.locator("#level-shown").text_content() == "3"
+        assert page.locator("#level-most").text_content() == "of up to 8"
+        ends = page.locator("#level").evaluate("input => [input.min, input.max, input.value]")
+        assert ends == ["2", "8", "3"]
+        slide(page, "opacity", 100)
+        for level in (8, 3, 5, 2, 7):
+            slide(page, "level", level)
+            groups = view.cut(segmenter, level)
+            assert view.read(exported(page, tmp_path), segmenter) == groups
+            assert page.locator("#legend li").count() == level
+            seen = view.apply(segmenter, groups)
+            counts, whole = 0, spectra.empty(seen.clusters, 301)
+            for number, scene in enumerate(scenes):
+                labels = seen.segment(scene.cube)
+                shown = drawn(page, number)
+                np.testing.assert_array_equal(shown[labels > 0], seen.colours[labels[labels > 0]])
+                truth = scene.read_labels().labels
+                counts += metrics.confusion(truth, labels, len(leaves.CLASSES), seen.clusters)
+                reflectance, _ = scene.cube.read(0, 0, *scene.cube.shape[:2])
+                whole = spectra.combine(whole, spectra.measure(reflectance, labels, seen.clusters))
+            rows = [group.id - 1 for group in groups]
+            found = page.evaluate("scoresOf(confusion, state.groups, null).iou")
+            table = metrics.map_clusters(counts[:, rows], "majority")
+            expected = metrics.scores(counts[:, rows], leaves.CLASSES, None, table)
+            np.testing.assert_allclose(found, list(expected["iou"].values()), atol=1e-12)
+            means = page.evaluate(
+                "state.groups.map((group) => Array.from(mergedSpectra(spectra, group.of).mean))"
+            )
+            np.testing.assert_allclose(means, whole.mean[rows], atol=1e-6)
+            pixels = page.evaluate(
+                "data.scenes.map((scene) => groupPixels(scene.pixels, state.groups))"
+            )
+            np.testing.assert_array_equal(np.sum(pixels, axis=0), whole.count[rows])
+            numbers = page.locator("#tree text").all_text_contents()
+            assert {text[: len(str(int(text.split("cluster")[0])))] for text in numbers} == {
+                str(group.id) for group in groups
+            }
+        page.locator("#reset").click()
+        assert page.locator("#level-shown").text_content() == "3"
+
+
+def test_clusters_of_any_level_are_merged_and_parted_along_the_tree(
+    tiny_run: TinyRun, browser: Browser, tmp_path: pathlib.Path
+) -> None:
+    segmenter = load(str(tiny_run.workdir))
+    of = {group.id: group.of for group in view.cut(segmenter, 3)}
+    with watched(browser, tiny_run.workdir / "report.html") as page:
+        page.get_by_label("Merge cluster 1 with", exact=True).select_option("3")
+        merged = view.read(exported(page, tmp_path), segmenter)
+        assert merged == view.join(segmenter, [[1, 3]])
+        assert page.locator("#legend .of").all_text_contents() == ["of 1, 3"]
+        page.get_by_label("Take cluster 1 apart", exact=True).click()
+        assert {g.id: g.of for g in view.read(exported(page, tmp_path), segmenter)} == of
+        assert page.locator("#legend .of").count() == 0
+        parents = [k for k in of if len(of[k]) > 1]
+        page.get_by_label(f"Take cluster {parents[0]} apart", exact=True).click()
+        groups = {g.id: g.of for g in view.read(exported(page, tmp_path), segmenter)}
+        # The level at which the tree parts this cluster first.
+        ids = next(
+            ids
+            for ids in map(segmenter.level, range(1, 9))
+            if len({ids[k - 1] for k in of[parents[0]]}) > 1
+        )
+        parts = {
+            tuple(k for k in of[parents[0]] if ids[k - 1] == part) for part in np.unique(ids)
+        } - {()}
+        assert {groups[k] for k in groups} == parts | {of[k] for k in of if k != parents[0]}
+        assert all(number == min(members) for number, members in groups.items())
 
 
 def test_the_exported_view_segments_as_the_page_shows(
