@@ -36,8 +36,8 @@ function breaks(axis) {
 
 /**
  * A chart of curves. curves: {x, y, colour, name, spread?, dashed?, label?}; label stands at the
- * curve's right end. onPoint(x) is called with the x pointed at, or moved to along the stops by
- * arrow keys, or null.
+ * curve's right end. onPoint(x, y) is called with what is pointed at, or with the x moved to along
+ * the stops by arrow keys and null, or with nulls.
  */
 function lineChart(curves, { width = 640, height = 300, xTitle = "", yTitle = "", low, high, onPoint, stops = [], title }) {
   const pad = { left: 52, right: curves.some((c) => c.label) ? 34 : 12, top: 10, bottom: 38 };
@@ -85,23 +85,24 @@ function lineChart(curves, { width = 640, height = 300, xTitle = "", yTitle = ""
   }
   const ends = curves.filter((curve) => curve.label && curve.y.length)
     .map((curve) => ({ text: curve.label, y: up(curve.y.at(-1)) + 4 })).sort((a, b) => a.y - b.y);
-  for (const { text, y } of apart(ends, 11)) {
+  for (const { text, y } of apart(ends, 11, height - pad.bottom + 4)) {
     chart.append(svg("text", { x: width - pad.right + 4, y, class: "tick" }, text));
   }
   if (onPoint) {
     const cross = svg("line", { y1: pad.top, y2: height - pad.bottom, class: "cross", visibility: "hidden" });
     chart.append(cross);
-    const show = (x) => {
+    const show = (x, y) => {
       cross.setAttribute("visibility", "visible");
       cross.setAttribute("x1", across(x));
       cross.setAttribute("x2", across(x));
-      onPoint(x);
+      onPoint(x, y);
     };
-    const hide = () => { cross.setAttribute("visibility", "hidden"); onPoint(null); };
+    const hide = () => { cross.setAttribute("visibility", "hidden"); onPoint(null, null); };
     chart.addEventListener("pointermove", (event) => {
       const box = chart.getBoundingClientRect();
       const share = ((event.clientX - box.left) / box.width * width - pad.left) / (width - pad.left - pad.right);
-      show(x0 + Math.max(0, Math.min(1, share)) * (x1 - x0));
+      const above = height - pad.bottom - (event.clientY - box.top) / box.height * height;
+      show(x0 + Math.max(0, Math.min(1, share)) * (x1 - x0), y0 + above / (height - pad.bottom - pad.top) * (y1 - y0));
     });
     chart.addEventListener("pointerleave", hide);
     chart.setAttribute("tabindex", "0");
@@ -111,21 +112,22 @@ function lineChart(curves, { width = 640, height = 300, xTitle = "", yTitle = ""
       if (!step) return;
       event.preventDefault();
       stop = Math.max(0, Math.min(stops.length - 1, stop + step * (event.shiftKey ? 10 : 1)));
-      show(stops[stop]);
+      show(stops[stop], null);
     });
     chart.addEventListener("blur", hide);
   }
   return chart;
 }
 
-/** Labels with ascending y moved so that they are at least `least` apart, as little as that takes. */
-function apart(labels, least) {
+/** Labels with ascending y moved so that they are at least `least` apart, as little as that takes, and above `bottom`. */
+function apart(labels, least, bottom) {
   for (let round = 0; round < 50; round++) {
     for (let i = 1; i < labels.length; i++) {
       const over = least - (labels[i].y - labels[i - 1].y);
       if (over > 0) { labels[i - 1].y -= over / 2; labels[i].y += over / 2; }
     }
   }
+  labels.reduceRight((limit, label) => (label.y = Math.min(label.y, limit)) - least, bottom);
   return labels;
 }
 
@@ -188,7 +190,7 @@ function dendrogram(tree, groupOf, level, { width = 640, height = 260 } = {}) {
   const free = [-Infinity, -Infinity]; // where the last number of each of two lines ends
   groups.forEach((group, leaf) => {
     const x = across(5 + 10 * leaf);
-    chart.append(svg("rect", { x: x - wide / 2, y: height - pad.bottom + 4, width: wide, height: 10, fill: group.colour, class: "segment" }));
+    chart.append(svg("rect", { x: x - wide / 2, y: height - pad.bottom + 4, width: wide, height: 10, fill: group.colour, class: "segment" }, svg("title", {}, `${group.id} ${group.name}`)));
     if (group === groups[leaf - 1]) return;
     let last = leaf; // neighbours of one cluster share its number
     while (groups[last + 1] === group) last++;
@@ -196,7 +198,7 @@ function dendrogram(tree, groupOf, level, { width = 640, height = 260 } = {}) {
     const line = free.findIndex((end) => middle - half > end);
     if (line < 0) return;
     free[line] = middle + half + 2;
-    chart.append(svg("text", { x: middle, y: height - pad.bottom + 24 + 10 * line, class: "small middle" }, String(group.id), svg("title", {}, group.name)));
+    chart.append(svg("text", { x: middle, y: height - pad.bottom + 24 + 10 * line, class: "small middle" }, String(group.id)));
   });
   if (level === null) return chart;
   const under = tree.heights[leaves - level - 1] ?? 0, over = tree.heights[leaves - level] ?? most * 1.1;

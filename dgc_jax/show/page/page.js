@@ -106,22 +106,32 @@ function swatch(colour) {
   return box;
 }
 
+const FEW = 20; // clusters that can be told apart in one chart
+
 function drawSpectra() {
   const curves = state.groups.map((group) => {
     const { count, mean, deviation } = mergedSpectra(spectra, group.of);
     return { x: axis, y: Array.from(mean), spread: Array.from(deviation), colour: group.colour, label: String(group.id), name: called(group), id: group.id, count };
   }).filter((curve) => curve.count && (!state.alone || curve.id === state.alone));
+  const largest = curves.toSorted((a, b) => b.count - a.count).slice(0, FEW);
+  if (curves.length > FEW) {
+    for (const curve of curves) Object.assign(curve, { spread: null, label: largest.includes(curve) ? curve.label : "" });
+  }
   const held = $("spectra").contains(document.activeElement);
   $("spectra").replaceChildren(lineChart(curves, {
     width: wide(), xTitle: axisTitle, yTitle: "reflectance", stops: axis,
     title: "Mean spectra of the clusters; arrow keys move along the bands",
-    onPoint: (x) => {
+    onPoint: (x, y) => {
       const read = $("spectra-read");
       read.replaceChildren();
       if (x === null) return;
       const b = nearestIndex(axis, x);
       read.append(`${data.wavelengths ? `${+axis[b].toFixed(1)} nm` : `band ${b}`}: `);
-      for (const curve of curves) read.append(swatch(curve.colour), `${curve.id} ${short(curve.y[b])} ± ${short(curve.spread[b])} `);
+      // Of many those near the pointer, or the largest.
+      const away = (curve) => Math.abs(curve.y[b] - y);
+      const near = curves.toSorted((one, other) => away(one) - away(other)).slice(0, FEW / 2);
+      const told = curves.length <= FEW ? curves : y === null ? largest : near;
+      for (const { colour, id, y: value, spread } of told) read.append(swatch(colour), `${id} ${short(value[b])}${spread ? ` ± ${short(spread[b])}` : ""} `);
     },
   }));
   if (held) $("spectra").firstChild.focus();
@@ -180,7 +190,7 @@ function legendEntry(group, percent) {
   const merge = html("select", { ariaLabel: `Merge ${what} with`, title: "merge with …" }, html("option", { value: "", textContent: "+" }));
   const others = () => state.groups.filter((other) => other !== group)
     .map((other) => html("option", { value: other.id, textContent: called(other) })); // names change
-  merge.append(...others());
+  if (state.groups.length <= FEW) merge.append(...others()); // else when somebody looks
   merge.addEventListener("keydown", (event) => {
     // Closed, it would choose with every arrow key or letter; it opens instead.
     if (!/^(Arrow|Home|End|Page)/.test(event.key) && !/^[^ ]$/.test(event.key)) return;
