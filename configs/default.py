@@ -21,7 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.clusters = clusters = ml_collections.ConfigDict()
     clusters.train = 64  # centroids that are trained; measured: room for a class of 2 %
     clusters.sample = 384  # crops over which they are described for merging; measured
-    clusters.final = config_dict.placeholder(int)  # clusters left after merging; at most train
+    clusters.final = config_dict.placeholder(int)  # how many are shown unless a view says otherwise
 
     config.model = model = ml_collections.ConfigDict()
     model.embedding = 32  # length of a pixel's embedding; paper
