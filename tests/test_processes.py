@@ -114,6 +114,14 @@ def test_killed_process_ends_the_run_and_two_others_complete_it_as_one_would(
     for name in ("leaf_00.img", "leaf_01.img", "leaf_01_overlay.png"):
         assert (workdir / "maps" / name).exists()
     assert not [name for name in os.listdir(workdir / "maps") if name.startswith(".")]
+    # The report knows finer clusters than the maps, and counts the same pixels.
+    text = (workdir / "report.html").read_text(encoding="utf-8")
+    report = json.loads(re.search('id="data">(.*?)</script>', text).group(1))
+    assert len(report["clusters"]) > report["level"] == 3
+    counted = np.loadtxt(workdir / "areas.csv", str, delimiter=",", skiprows=1)[:, 3].astype(int)
+    for scene, expected in zip(report["scenes"], counted.reshape(2, 3), strict=True):
+        pixels = np.bincount(report["levels"]["3"], scene["pixels"][1:])
+        np.testing.assert_array_equal(pixels[1:], expected)
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ class Compared(NamedTuple):
         merged = []
         for seed in self.result["seeds"]:
             model = load(str(self.folder / seed["workdir"]))
-            table = view.ids(view.cut(model, clusters), model.clusters)
+            table = view.of_shown(model, view.cut(model, clusters))
             merged.append(table[pixels(self.folder / seed["workdir"] / "maps", self.result)])
         return np.array(merged)
 
@@ -266,12 +266,14 @@ def test_the_report_of_the_reference_has_the_curve(compared: Compared) -> None:
 
 
 def test_stability_of_each_cluster_is_its_mean_best_overlap(compared: Compared) -> None:
+    finest = compared.maps(max(level["clusters"] for level in compared.result["levels"]))
     for level in compared.result["levels"]:
         maps, me = compared.maps(level["clusters"]), compared.reference
         ids = [cluster["id"] for cluster in level["per_cluster"]]
         assert sorted(ids) == np.unique(maps[me]).tolist()
         for cluster in level["per_cluster"]:
             mine = maps[me] == cluster["id"]
+            assert cluster["of"] == np.unique(finest[me][mine]).tolist()
             best = [
                 max(
                     np.sum(mine & (maps[other] == k)) / np.sum(mine | (maps[other] == k))
