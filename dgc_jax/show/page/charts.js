@@ -37,9 +37,10 @@ function breaks(axis) {
 /**
  * A chart of curves. curves: {x, y, colour, name, spread?, dashed?, label?}; label stands at the
  * curve's right end. onPoint(x, y) is called with what is pointed at, or with the x moved to along
- * the stops by arrow keys and null, or with nulls.
+ * the stops by arrow keys and null, or with nulls. crowded: labels without room are left out, the
+ * first curves' last.
  */
-function lineChart(curves, { width = 640, height = 300, xTitle = "", yTitle = "", low, high, onPoint, stops = [], title }) {
+function lineChart(curves, { width = 640, height = 300, xTitle = "", yTitle = "", low, high, onPoint, stops = [], title, crowded = false }) {
   const pad = { left: 52, right: curves.some((c) => c.label) ? 34 : 12, top: 10, bottom: 38 };
   const xs = curves.flatMap((c) => [c.x[0], c.x.at(-1)]);
   const [x0, x1] = xs.length ? [Math.min(...xs), Math.max(...xs)] : [0, 1];
@@ -83,8 +84,9 @@ function lineChart(curves, { width = 640, height = 300, xTitle = "", yTitle = ""
       if (run.length === 1) chart.append(svg("circle", { cx: across(curve.x[run[0]]), cy: up(curve.y[run[0]]), r: 3, fill: curve.colour }));
     }
   }
-  const ends = curves.filter((curve) => curve.label && curve.y.length)
-    .map((curve) => ({ text: curve.label, y: up(curve.y.at(-1)) + 4 })).sort((a, b) => a.y - b.y);
+  let ends = curves.filter((curve) => curve.label && curve.y.length).map((curve) => ({ text: curve.label, y: up(curve.y.at(-1)) + 4 }));
+  if (crowded) ends = ends.reduce((kept, end) => kept.every(({ y }) => Math.abs(y - end.y) >= 11) ? [...kept, end] : kept, []);
+  ends.sort((a, b) => a.y - b.y);
   for (const { text, y } of apart(ends, 11, height - pad.bottom + 4)) {
     chart.append(svg("text", { x: width - pad.right + 4, y, class: "tick" }, text));
   }

@@ -113,13 +113,14 @@ function drawSpectra() {
     const { count, mean, deviation } = mergedSpectra(spectra, group.of);
     return { x: axis, y: Array.from(mean), spread: Array.from(deviation), colour: group.colour, label: String(group.id), name: called(group), id: group.id, count };
   }).filter((curve) => curve.count && (!state.alone || curve.id === state.alone));
-  const largest = curves.toSorted((a, b) => b.count - a.count).slice(0, FEW);
-  if (curves.length > FEW) {
-    for (const curve of curves) Object.assign(curve, { spread: null, label: largest.includes(curve) ? curve.label : "" });
+  const crowded = curves.length > FEW;
+  if (crowded) {
+    curves.sort((a, b) => b.count - a.count);
+    for (const curve of curves) curve.spread = null;
   }
   const held = $("spectra").contains(document.activeElement);
   $("spectra").replaceChildren(lineChart(curves, {
-    width: wide(), xTitle: axisTitle, yTitle: "reflectance", stops: axis,
+    width: wide(), xTitle: axisTitle, yTitle: "reflectance", stops: axis, crowded,
     title: "Mean spectra of the clusters; arrow keys move along the bands",
     onPoint: (x, y) => {
       const read = $("spectra-read");
@@ -130,7 +131,7 @@ function drawSpectra() {
       // Of many those near the pointer, or the largest.
       const away = (curve) => Math.abs(curve.y[b] - y);
       const near = curves.toSorted((one, other) => away(one) - away(other)).slice(0, FEW / 2);
-      const told = curves.length <= FEW ? curves : y === null ? largest : near;
+      const told = !crowded ? curves : y === null ? curves.slice(0, FEW / 2) : near;
       for (const { colour, id, y: value, spread } of told) read.append(swatch(colour), `${id} ${short(value[b])}${spread ? ` ± ${short(spread[b])}` : ""} `);
     },
   }));
