@@ -23,7 +23,7 @@ import sklearn.cluster
 import sklearn.decomposition
 import sklearn.mixture
 
-from dgc_jax.model.centroids import cut_tree
+from dgc_jax.model.tree import cut_tree
 
 RESTARTS = 5
 COMPONENTS = 10

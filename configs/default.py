@@ -20,6 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.clusters = clusters = ml_collections.ConfigDict()
     clusters.train = 64  # centroids that are trained; measured: room for a class of 2 %
+    clusters.starts = 5  # banks whose trees are compared; the one that agrees best is taken
     clusters.sample = 384  # crops over which they are described for merging; measured
     clusters.final = config_dict.placeholder(int)  # how many are shown unless a view says otherwise
 
@@ -70,6 +71,7 @@ def get_config() -> ml_collections.ConfigDict:
     augment.turn = 1.0  # share of the views that may be turned by quarters
     augment.gain = 0.2  # standard deviation of the log brightness; measured
     augment.tilt = 0.1  # standard deviation of the log slope, first to last band; measured
+    augment.agreement = 0.8  # least NMI of labels in changed light; lowers gain and tilt
     augment.noise = 0.0  # standard deviation, in units of the data set's
     augment.band_dropout = 0.0  # share of bins set to zero
     augment.band_shift = 0.0  # bins, greatest shift along the spectrum
@@ -80,6 +82,7 @@ def get_config() -> ml_collections.ConfigDict:
     loss.consistency = 3.5
     loss.balance = 3.5
     loss.anchor = 10.0  # not in the paper; measured: clusters merge with time without it
+    loss.displacement = 4  # pixels between those whose clusters are to tell of each other; measured
     loss.margin = 0.3  # cosine below which clusters do not repel each other
 
     config.centroids = centroids = ml_collections.ConfigDict()
@@ -94,6 +97,7 @@ def get_config() -> ml_collections.ConfigDict:
     optim.final = 0.02  # last learning rate, as a share of the peak
     optim.weight_decay = 0.01  # paper
     optim.clip = 1.0  # largest norm of the gradient
+    optim.bandwidth = 10.0  # times the learning rate is that of the mean shift's one parameter
 
     config.train = train = ml_collections.ConfigDict()
     train.steps = 60

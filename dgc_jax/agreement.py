@@ -28,7 +28,7 @@ from dgc_jax.apply import metrics, stability, view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
-from dgc_jax.model import centroids
+from dgc_jax.model import tree
 from dgc_jax.model.information import normalised_mutual_information
 from dgc_jax.reporting import report
 from dgc_jax.show import maps, results
@@ -146,7 +146,7 @@ def measure(
         counted = stability.add(counted, stability.count(_maps(folder, numbers, scene), clusters))
     tables = counted or {}
     cuts = {
-        k: [centroids.cut_ids(m.tree, m.live, np.asarray(m.lookup), k) for m in models]
+        k: [tree.cut_ids(m.tree, m.live, np.asarray(m.lookup), k) for m in models]
         for k in range(2, finest + 1)
     }
     aris = {k: stability.pairwise(tables, cuts[k], metrics.adjusted_rand_index) for k in cuts}

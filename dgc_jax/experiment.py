@@ -27,7 +27,7 @@ from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
-from dgc_jax.model import centroids
+from dgc_jax.model import tree
 from dgc_jax.show import probes, results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
@@ -142,9 +142,8 @@ def run(
 
 def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:
     """The finished model: the trained clusters merged, numbered, named and coloured."""
-    state, cube = trained.state, trained.scenes[0].cube
-    bank = np.asarray(state.centroids)
-    merge = centroids.merge(trained.spectra, trained.counts, bank, config.clusters.final)
+    state, cube, described = trained.state, trained.scenes[0].cube, trained.described
+    merge = tree.merge(described.tree, described.clusters, described.bank, config.clusters.final)
     number, finest = int(merge.lookup.max()), len(merge.live)
     if number < config.clusters.final:
         warnings.warn(
@@ -157,7 +156,7 @@ def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:
     return Model(
         arrays={
             "params": state.params,
-            "centroids": state.centroids,
+            "centroids": described.bank,
             "normalisation": {
                 name: getattr(constants, name) for name in ("bins", "scale", "mean", "deviation")
             },
@@ -175,7 +174,8 @@ def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:
             "colours": colours(finest).tolist(),
             "classes": classes,
             "background": options.background(config),
-            "similarity_floor": trained.floor,
+            "similarity_floor": described.floor,
+            "agreement": described.agreement,
         },
     )
 

@@ -11,8 +11,7 @@ cluster -> class (`map_clusters`); NMI, ARI and variation of information do not.
 natural.
 
 References:
-    Hubert & Arabie 1985, Comparing partitions (adjusted Rand index).
-    NMI and variation of information: `dgc_jax.model.information`.
+    NMI, ARI and variation of information: `dgc_jax.model.information`.
 """
 
 import math
@@ -24,6 +23,7 @@ from scipy.optimize import linear_sum_assignment
 
 from dgc_jax.errors import InputError
 from dgc_jax.model.information import (
+    adjusted_rand_index,
     normalised_mutual_information,
     variation_of_information,
 )
@@ -186,23 +186,6 @@ def kappa(mapped: np.ndarray) -> float:
     if total == 0 or chance == total**2:
         return math.nan
     return (total * int(right.sum()) - chance) / (total**2 - chance)
-
-
-def adjusted_rand_index(counts: np.ndarray) -> float:
-    """Adjusted Rand index, 1 for equal maps and about 0 for chance; NaN without pixels."""
-    if not counts.any():
-        return math.nan
-
-    def pairs(pixels: np.ndarray) -> int:
-        # Python integers are exact: 1e9 pixels have 5e17 pairs, and the index multiplies pairs.
-        return sum(int(n) * (int(n) - 1) // 2 for n in pixels.ravel())
-
-    together, in_class, in_cluster = pairs(counts), pairs(counts.sum(1)), pairs(counts.sum(0))
-    total = pairs(counts.sum(keepdims=True))
-    # (together - chance) / (mean - chance) with chance = in_class * in_cluster / total.
-    above = 2 * (together * total - in_class * in_cluster)
-    below = (in_class + in_cluster) * total - 2 * in_class * in_cluster
-    return above / below if below else 1.0
 
 
 def background_tissue(

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from dgc_jax.apply import programs
 from dgc_jax.apply.tiles import Confidence, Doubt, Finest, Labelled, Tile, best_side, walk
 from dgc_jax.data.cube import Cube, Stored
 from dgc_jax.errors import InputError
-from dgc_jax.model import centroids, normalisation
+from dgc_jax.model import normalisation, tree
 from dgc_jax.model.encoder import RADIUS
 from dgc_jax.model.mean_shift import block_size
 from dgc_jax.train import checkpoint, options
@@ -45,9 +45,9 @@ class Segmenter:
         bank: `[K', embedding]` trained centroids.
         normalisation: constants of the data set that it was trained on.
         lookup: `[K']` uint8 id shown, 1..K, of every trained centroid.
-        leaves: `[K']` uint8 id at the finest level, 1..L, see `dgc_jax.model.centroids`. Of models
+        leaves: `[K']` uint8 id at the finest level, 1..L, see `dgc_jax.model.tree`. Of models
             of earlier versions it is that at `clusters.final`.
-        tree: `[len(live) - 1, 4]` linkage matrix of the merges, see `dgc_jax.model.centroids`.
+        tree: `[len(live) - 1, 4]` linkage matrix of the merges, see `dgc_jax.model.tree`.
         live: indices of the trained centroids that are its leaves.
         wavelengths: `[band]` nm of the bands that it takes, or None.
         bands: number of bands that it takes.
@@ -60,7 +60,7 @@ class Segmenter:
         config: the configuration of its run, as JSON values.
         identity: fingerprint of the model; equal ones give equal maps.
         similarity_floor: cosine to the nearest trained centroid below which a pixel is unlike any
-            cluster, see `dgc_jax.train.monitor.RARE`; None for models of earlier versions.
+            cluster, see `dgc_jax.train.describe.RARE`; None for models of earlier versions.
     """
 
     recipe: Recipe
@@ -109,7 +109,7 @@ class Segmenter:
         Returns:
             `[L]` uint8.
         """
-        return centroids.cut_ids(self.tree, self.live, self.leaves, clusters)
+        return tree.cut_ids(self.tree, self.live, self.leaves, clusters)
 
     def predict(self, batch: jax.typing.ArrayLike, valid: Any = None) -> jax.Array:
         """Labels a batch of crops; compiled once for each shape.
@@ -318,7 +318,7 @@ def from_model(model: checkpoint.Model) -> Segmenter:
     names, colours = tuple(about["names"]), np.asarray(about["colours"], np.uint8)
     return Segmenter(
         recipe=options.recipe(config),
-        params=jax.tree.map(jnp.asarray, arrays["params"]),
+        params=jax.tree.map(jnp.asarray, _whole(arrays["params"])),
         bank=jnp.asarray(arrays["centroids"]),
         normalisation=normalisation.Normalisation(**constants, kind=config.data.normalisation),
         lookup=jnp.asarray(lookup),
@@ -343,3 +343,11 @@ def from_model(model: checkpoint.Model) -> Segmenter:
 
 def _up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
+
+
+def _whole(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters; of models of earlier versions with the residuals that they did without."""
+    encoder = dict(params["encoder"])
+    for name in ("turn", "blend"):
+        encoder.setdefault(name, np.zeros_like(encoder["mix"]))
+    return {**params, "encoder": encoder}

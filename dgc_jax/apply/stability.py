@@ -6,7 +6,7 @@ tables add. A coarser level needs no second look at the maps: joining clusters a
 columns. Pixels count where both models say something; 0 is no data.
 
 A level is that of so many groups. Where a *cut* is asked for, it is what
-`dgc_jax.model.centroids.cut_ids` gives: `[K]` the id, from 1, of each cluster's group. Groups are
+`dgc_jax.model.tree.cut_ids` gives: `[K]` the id, from 1, of each cluster's group. Groups are
 in the order of these ids.
 
 References:

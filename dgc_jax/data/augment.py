@@ -64,7 +64,11 @@ class Augment:
 
 
 def augment_views(
-    key: jax.Array, crops: jax.Array, valid: jax.Array, augment: Augment
+    key: jax.Array,
+    crops: jax.Array,
+    valid: jax.Array,
+    augment: Augment,
+    light: jax.typing.ArrayLike = 1.0,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Turns the views and changes their spectra.
 
@@ -73,6 +77,7 @@ def augment_views(
         crops: `[view, row, column, band]`, square.
         valid: `[view, row, column]` bool.
         augment: the strengths.
+        light: share of `gain` and `tilt` that is used, 0..1.
 
     Returns:
         Crops and validity of the same shapes, and the elements `[view]` to `unturn` by.
@@ -81,7 +86,7 @@ def augment_views(
     element = draw_turns(turns_key, crops.shape[0], augment)
     if augment.flip or augment.turn:
         crops, valid = turn(crops, element), turn(valid, element)
-    return augment_spectra(spectra_key, crops, valid, augment), valid, element
+    return augment_spectra(spectra_key, crops, valid, augment, light), valid, element
 
 
 def draw_turns(key: jax.Array, views: int, augment: Augment) -> jax.Array:
@@ -138,7 +143,11 @@ def unturn(maps: jax.Array, element: jax.Array) -> jax.Array:
 
 
 def augment_spectra(
-    key: jax.Array, crops: jax.Array, valid: jax.Array, augment: Augment
+    key: jax.Array,
+    crops: jax.Array,
+    valid: jax.Array,
+    augment: Augment,
+    light: jax.typing.ArrayLike = 1.0,
 ) -> jax.Array:
     """Shifts, scales, tilts and disturbs the spectra of each view.
 
@@ -148,6 +157,7 @@ def augment_spectra(
         valid: `[view, row, column]` bool.
         augment: `band_shift`, `gain`, `tilt`, `noise` and `band_dropout` are used, in this order;
             shift, gain, tilt and the hidden bands are one draw a view, noise one a sample.
+        light: share of `gain` and `tilt` that is used, 0..1.
 
     Returns:
         The changed crops, same shape and type, 0 where invalid.
@@ -159,8 +169,8 @@ def augment_spectra(
         shift = jax.random.uniform(shift_key, (views,), minval=-strength, maxval=strength)
         crops = _shift_bands(crops, shift, math.ceil(strength))
     if augment.gain or augment.tilt:
-        brighter = augment.gain * jax.random.normal(gain_key, (views, 1))
-        steeper = augment.tilt * jax.random.normal(tilt_key, (views, 1))
+        brighter = light * augment.gain * jax.random.normal(gain_key, (views, 1))
+        steeper = light * augment.tilt * jax.random.normal(tilt_key, (views, 1))
         position = (2 * jnp.arange(bands) - (bands - 1)) / max(bands - 1, 1)  # [band], -1..1
         crops = crops * _per_band(jnp.exp(brighter + steeper * position[None]), crops)
     if augment.noise:

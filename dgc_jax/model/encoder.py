@@ -2,14 +2,17 @@
 
     x [band] --conv 9--ReLU--conv 9--ReLU--conv 9--> s [32]                (1-D, along the bands)
     s --conv 3x3--ReLU--conv 3x3--> context;  y = s + context / 2          (2-D, over the image)
-    p = L x + A y + b;  p / |p|                                            (unit embedding)
+    c = L x + b, n = A y;  p = c + T c + n + B n;  p / |p|                 (unit embedding)
 
 Source: Deep Global Clustering, section "Encoder". Departures from it, each measured: the
 spectral network runs along the bands of one pixel; the image network is a residual, because the
 random 5 x 5 stack that training starts from would blur the edges of leaves; the last layer has
 no ReLU, which would fold the sphere of embeddings into one orthant; and the spectrum itself
-reaches the embedding by a linear map, which training starts at the principal axes of the data, so
-that what it starts from does not depend on the draw of a random network.
+reaches the embedding by a linear map to the principal axes of the data, so that what training
+starts from does not depend on the draw of a random network. L, A and b are set once, from a sample;
+what training changes are the network and the residuals T and B on those centred, whitened axes. The
+equal steps of Adam on L itself would move nearly collinear bands together, and an axis the further
+the less varies along it.
 
 An invalid pixel contributes nothing to its neighbours: in the convolutions over the image, the
 centre of the window stands in for it, so that neither the border of the image nor a hole leaves
@@ -25,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 RADIUS = 2  # pixels: two convolutions of 3 x 3
+FIXED = ("linear", "mix", "offset")  # parameters that training leaves as they were set
 
 
 def choose_strides(bands: int, kernel: int = 9) -> tuple[int, int, int]:
@@ -160,9 +164,13 @@ class Encoder(nn.Module):
         Returns:
             `[batch, row, column, embedding]` float32 of unit length, zero where invalid.
         """
+        square = (self.embedding, self.embedding)
         linear = self.param("linear", nn.initializers.zeros, (spectra.shape[-1], self.embedding))
-        mix = self.param("mix", _identity, (self.embedding, self.embedding))
+        mix = self.param("mix", _identity, square)
         offset = self.param("offset", nn.initializers.zeros, (self.embedding,))
+        turn = self.param("turn", nn.initializers.zeros, square)
+        blend = self.param("blend", nn.initializers.zeros, square)
+        linear, mix, offset = jax.lax.stop_gradient((linear, mix, offset))
         s = self._spectral(spectra, valid)
         y = s + 0.5 * self._spatial(s, valid)
         y = y.astype(jnp.float32)
@@ -171,7 +179,8 @@ class Encoder(nn.Module):
         clean = jnp.where(valid[..., None], spectra, 0)
         # Whitening enlarges small differences: a GPU's short float32 products would spoil them.
         exact = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-        p = exact(clean, linear) + exact(y, mix) + offset[None, None, None, :]
+        c, n = exact(clean, linear) + offset[None, None, None, :], exact(y, mix)
+        p = c + exact(c, turn) + n + exact(n, blend)
         p = p * jax.lax.rsqrt(jnp.sum(p**2, axis=-1, keepdims=True) + 1e-12)
         return jnp.where(valid[..., None], p, 0)
 

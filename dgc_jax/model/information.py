@@ -3,6 +3,7 @@
 Logarithms are natural. The measures need no correspondence between the two sets of labels.
 
 References:
+    Hubert & Arabie 1985, Comparing partitions (adjusted Rand index).
     Meila 2007, Comparing clusterings: an information based distance (variation of information).
     Vinh, Epps & Bailey 2010, Information theoretic measures for clusterings comparison (NMI with
     the arithmetic mean of the entropies).
@@ -48,3 +49,20 @@ def variation_of_information(counts: np.ndarray) -> float:
         return math.nan
     information = mutual_information(counts)
     return max(0.0, entropy(counts.sum(1)) + entropy(counts.sum(0)) - 2 * information)
+
+
+def adjusted_rand_index(counts: np.ndarray) -> float:
+    """Adjusted Rand index, 1 for equal maps and about 0 for chance; NaN without pixels."""
+    if not counts.any():
+        return math.nan
+
+    def pairs(pixels: np.ndarray) -> int:
+        # Python integers are exact: 1e9 pixels have 5e17 pairs, and the index multiplies pairs.
+        return sum(int(n) * (int(n) - 1) // 2 for n in pixels.ravel())
+
+    together, in_class, in_cluster = pairs(counts), pairs(counts.sum(1)), pairs(counts.sum(0))
+    total = pairs(counts.sum(keepdims=True))
+    # (together - chance) / (mean - chance) with chance = in_class * in_cluster / total.
+    above = 2 * (together * total - in_class * in_cluster)
+    below = (in_class + in_cluster) * total - 2 * in_class * in_cluster
+    return above / below if below else 1.0

@@ -6,7 +6,8 @@ q_ik = softmax_k(z_i . c_k / t):
     compactness    mean_i sum_k q_ik (1 - z_i . c_k)           pixels sit close to their centroid
     orthogonality  mean_{j<k} max(0, (mu_j . mu_k - m) / (1 - m)),  mu_k = unit(sum_i q_ik z_i)
                                                                clusters keep apart
-    consistency    mean_s (KL(q1_s | q2_s) + KL(q2_s | q1_s)) / (2 log K)   over the shared pixels
+    consistency    mean_s JS(q1_s, q2_s) / log 2,  JS = H((q1 + q2) / 2) - (H(q1) + H(q2)) / 2
+                                                               two views of a pixel agree
     balance        1 - I(J) / log K,  J = symmetrised mean_s of q1_s q2_s^T
                                                                even use of the clusters, surely
     anchor         mean_i (1 - p_i . p0_i)                     embeddings keep their bearings
@@ -79,15 +80,19 @@ def orthogonality(
 
 
 def consistency(log_q1: jax.Array, log_q2: jax.Array, shared: jax.Array) -> jax.Array:
-    """Symmetric divergence between two views of the same pixels, over log K.
+    """Jensen-Shannon divergence between two views of the same pixels, in bits: 0..1.
+
+    It is bounded, unlike Kullback's, so that pixels which two views see quite differently do not
+    drown what the other losses say (Lin 1991).
 
     Args:
         log_q1: `[pixel, K]` log assignments in the first view.
         log_q2: `[pixel, K]` the same physical pixels in the second view.
         shared: `[pixel]` 1 where both views see the pixel, else 0.
     """
-    divergence = jnp.sum((jnp.exp(log_q1) - jnp.exp(log_q2)) * (log_q1 - log_q2), axis=-1)
-    return _mean(divergence, shared) / (2 * _log_clusters(log_q1.shape[-1]))
+    log_mean = jnp.logaddexp(log_q1, log_q2) - math.log(2)
+    first, second = (jnp.sum(jnp.exp(q) * (q - log_mean), axis=-1) for q in (log_q1, log_q2))
+    return _mean((first + second) / (2 * math.log(2)), shared)
 
 
 def balance(log_q1: jax.Array, log_q2: jax.Array, shared: jax.Array) -> jax.Array:

@@ -99,7 +99,7 @@ def _rank(metrics: dict[str, float]) -> float:
 
 def _arrays(state: TrainState) -> dict[str, Any]:
     """Everything of the state that changes or was drawn, by name."""
-    names = ("step", "params", "opt_state", "centroids", "key", "anchor", "normalisation")
+    names = ("step", "params", "opt_state", "centroids", "key", "anchor", "normalisation", "light")
     return {name: getattr(state, name) for name in names}
 
 
@@ -115,7 +115,7 @@ class Model(NamedTuple):
             of the normalisation.
         about: JSON values: `config`, `wavelengths`, `bands`, `step`; `lookup`, the id of each
             trained centroid at `clusters.final`; `leaves`, that at the finest level, `live` and
-            `tree`, see `dgc_jax.model.centroids`; `names` and `colours` of the ids of the finest
+            `tree`, see `dgc_jax.model.tree`; `names` and `colours` of the ids of the finest
             level; `classes`, `background`, `similarity_floor`. Models of earlier versions may have
             no `leaves`, their finest level being that of `lookup`, and no `similarity_floor`.
     """

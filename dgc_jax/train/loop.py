@@ -34,6 +34,8 @@ from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import DivergedError, InputError
 from dgc_jax.train import monitor, options
 from dgc_jax.train.checkpoint import Checkpoints
+from dgc_jax.train.describe import Described, describe
+from dgc_jax.train.light import calibrate
 from dgc_jax.train.log import Log, progress_bar
 from dgc_jax.train.state import TrainState, create_state
 from dgc_jax.train.step import (
@@ -59,9 +61,7 @@ class Trained(NamedTuple):
     Attributes:
         state: the last state.
         scenes: the data set.
-        spectra: `[K, bin]` mean binned reflectance of each cluster over `clusters.sample` crops.
-        counts: `[K]` pixels of each cluster there.
-        floor: cosine to the nearest centroid that few of these pixels stay below.
+        described: the clusters over `clusters.sample` crops, and their tree.
         why: why training stopped, in words.
         metrics: the last numbers that were logged.
         seconds: wall time of this process's training.
@@ -69,9 +69,7 @@ class Trained(NamedTuple):
 
     state: TrainState
     scenes: list[Scene]
-    spectra: np.ndarray
-    counts: np.ndarray
-    floor: float
+    described: Described
     why: str
     metrics: dict[str, float]
     seconds: float
@@ -112,13 +110,22 @@ def train(
     crops, valid = sample_crops(config, scenes)
     with _clock() as clock:
         state = first_state(config, scenes, crops, valid)
+        if config.augment.agreement:
+            console.print(_told(config, float(state.light)))
         probes = crops[: config.monitor.probes], valid[: config.monitor.probes]
         state, why, metrics = _steps(config, workdir, mesh, scenes, state, probes, console, draw)
         # A scene is met some four times at most.
         enough = min(config.clusters.sample, math.ceil(4 * pixels / config.data.crop**2))
         own = sample_batches(config, scenes, enough, own_slots(mesh, config.data.batch))
-        spectra, counts, floor = monitor.cluster_spectra(state, own)
-    return Trained(state, scenes, spectra, counts, floor, why, metrics, clock())
+        described = describe(
+            state,
+            (crops, valid),
+            own,
+            clusters=config.clusters.final,
+            starts=config.clusters.starts,
+            pixels=config.centroids.pixels,
+        )
+    return Trained(state, scenes, described, why, metrics, clock())
 
 
 def first_state(
@@ -132,7 +139,7 @@ def first_state(
         crops: `[crop, row, column, band]` reflectance that the start is found from.
         valid: `[crop, row, column]` bool.
     """
-    return create_state(
+    state = create_state(
         jax.random.key(config.seed),
         options.recipe(config),
         crops,
@@ -147,6 +154,7 @@ def first_state(
         linear=config.model.linear,
         network=config.model.network,
     )
+    return calibrate(state, crops, valid, agreement=config.augment.agreement)
 
 
 def _steps(
@@ -341,6 +349,15 @@ def _finite(
             "with `dgc inspect`, or lower optim.learning_rate. The last checkpoint stands."
         )
     return host
+
+
+def _told(config: ml_collections.ConfigDict, light: float) -> str:
+    """What the calibration of light found, in a line."""
+    gain, tilt = (light * config.augment[name] for name in ("gain", "tilt"))
+    return (
+        f"light changes: gain {gain:.3g}, tilt {tilt:.3g} ({light:.0%} of the bounds, under which "
+        f"labels agree with an NMI of {config.augment.agreement:g})"
+    )
 
 
 def _named(scenes: list[Scene], most: int = 4) -> str:

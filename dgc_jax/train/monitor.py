@@ -7,20 +7,16 @@ the entropy of the usage, the number of active clusters, and the soft informatio
 H(mean q) - mean H(q), which is high when usage is even and every pixel is sure.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgc_jax import processes
-from dgc_jax.model import centroids, information, normalisation
-from dgc_jax.train.state import TrainState, embed
+from dgc_jax.model import centroids, information
+from dgc_jax.train.state import TrainState, embed_reflectance
 
 ACTIVE = 1e-3  # share of the probe pixels from which on a cluster counts as active
-RARE = 0.01  # share of the sample pixels that stay below the similarity floor; measured
-_COSINES = np.round(np.linspace(-1, 1, 20_001), 4)  # edges of a histogram
 
 
 class Progress(NamedTuple):
@@ -55,7 +51,7 @@ def predict(
         Labels `[probe, row, column]` int32 from 0 (meaningless where invalid), the mean
         assignment `[K]`, and the mean entropy of the assignments in nats.
     """
-    z = _embed(state, crops, valid)
+    z = embed_reflectance(state, crops, valid)
     log_q = centroids.assign(z, state.centroids, state.recipe.temperature)
     weights = valid.astype(jnp.float32)
     total = jnp.maximum(jnp.sum(weights), 1)
@@ -104,48 +100,3 @@ def observe(
         numbers["monitor/variation_of_information"] = information.variation_of_information(table)
         settled = before.settled + 1 if nmi >= threshold else 0
     return Progress(labels.astype(np.int32), settled), numbers
-
-
-def _embed(state: TrainState, crops: jax.Array, valid: jax.Array) -> jax.Array:
-    spectra = normalisation.to_bins(crops, state.normalisation)
-    spectra = normalisation.normalise(jnp.where(valid[..., None], spectra, 0), state.normalisation)
-    return embed(state.recipe, state.params, spectra, valid)[1]
-
-
-@jax.jit
-def _nearest(state: TrainState, crops: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Labels of crops, from 0, and the cosine of each pixel to its nearest centroid."""
-    z = _embed(state, crops, valid)
-    return centroids.nearest(z, state.centroids), jnp.max(z @ state.centroids.T, axis=-1)
-
-
-def cluster_spectra(
-    state: TrainState, sample: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Mean binned reflectance of every cluster over sample crops, and the similarity floor.
-
-    Args:
-        state: the state of training.
-        sample: pairs of crops `[crop, row, column, band]` and their validity
-            `[crop, row, column]`; one pair is held at a time. Of many processes each has some.
-
-    Returns:
-        `[K, bin]` float64 mean reflectance (0 for clusters without pixels), `[K]` pixels, and the
-        floor: the cosine to the nearest centroid that `RARE` of the pixels, or a few less, stay
-        below. A pixel below it is unlike any cluster.
-    """
-    clusters = state.centroids.shape[0]
-    weights = np.asarray(state.normalisation.bins)
-    total, count = np.zeros((clusters, weights.shape[1])), np.zeros(clusters, np.int64)
-    cosines = np.zeros(len(_COSINES) - 1, np.int64)
-    for crops, valid in sample:
-        if not len(crops):
-            continue
-        labels, similarity = (np.asarray(x)[valid] for x in _nearest(state, crops, valid))
-        np.add.at(total, labels, crops[valid] @ weights)
-        count += np.bincount(labels, minlength=clusters)
-        cosines += np.histogram(np.clip(similarity, -1, 1), _COSINES)[0]
-    total, count, cosines = (processes.summed(each) for each in (total, count, cosines))
-    rare = np.cumsum(cosines) <= RARE * cosines.sum()
-    floor = float(_COSINES[np.count_nonzero(rare)])
-    return total / np.maximum(count, 1)[:, None], count, floor

@@ -36,6 +36,10 @@ def check(config: ml_collections.ConfigDict) -> None:
     for field, low, high in (
         ("clusters.train", 1, 255),
         ("clusters.final", 1, config.clusters.train),
+        ("clusters.starts", 1, 100),
+        ("augment.agreement", 0, 1),
+        ("loss.displacement", 0, config.data.crop - 1),
+        ("optim.bandwidth", 0, 1000),
         ("data.batch", 1, 4096),
         ("data.crop", 8, 4096),
         ("data.sample", 1, 100_000),
@@ -94,7 +98,7 @@ def recipe(config: ml_collections.ConfigDict) -> Recipe:
             bandwidth=model.bandwidth,
             precision=precision,
         ),
-        augment=Augment(**config.augment),
+        augment=Augment(**{n: v for n, v in config.augment.items() if n != "agreement"}),
         weights=Weights(
             compactness=loss.compactness,
             orthogonality=loss.orthogonality,
@@ -109,9 +113,11 @@ def recipe(config: ml_collections.ConfigDict) -> Recipe:
             final=optim.final,
             weight_decay=optim.weight_decay,
             clip=optim.clip,
+            bandwidth=optim.bandwidth,
         ),
         temperature=model.temperature,
         margin=loss.margin,
+        displacement=loss.displacement,
         decay=config.centroids.decay,
         kick=config.centroids.kick,
     )

@@ -13,7 +13,7 @@ import optax
 from dgc_jax.data.augment import Augment
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, normalisation
-from dgc_jax.model.encoder import Encoder
+from dgc_jax.model.encoder import FIXED, Encoder
 from dgc_jax.model.losses import Weights
 from dgc_jax.model.mean_shift import UnrolledMeanShift
 
@@ -39,6 +39,7 @@ class Optimizer:
     final: float = 0.02
     weight_decay: float = 0.01
     clip: float = 1.0
+    bandwidth: float = 10.0
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax transformation that these numbers describe."""
@@ -54,9 +55,18 @@ class Optimizer:
             optax.adamw(
                 schedule,
                 weight_decay=self.weight_decay,
-                mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
+                mask=lambda tree: jax.tree_util.tree_map_with_path(_decays, tree),
+            ),
+            optax.masked(
+                optax.scale(self.bandwidth),
+                lambda tree: {name: name == "mean_shift" for name in tree},
             ),
         )
+
+
+def _decays(path: tuple[Any, ...], leaf: jax.Array) -> bool:
+    """Does weight decay act on this parameter?"""
+    return leaf.ndim > 1 and path[-1].key not in FIXED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +81,7 @@ class Recipe:
         optimizer: AdamW and its schedule.
         temperature: of the soft assignment to the centroids.
         margin: cosine below which clusters do not repel each other.
+        displacement: pixels between those whose assignments are to tell of each other (balance).
         decay: of the centroids' moving average.
         kick: noise given to a dead centroid, per dimension.
     """
@@ -82,6 +93,7 @@ class Recipe:
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     temperature: float = 0.05
     margin: float = 0.3
+    displacement: int = 4
     decay: float = 0.99
     kick: float = 0.05
 
@@ -97,6 +109,8 @@ class TrainState(flax.struct.PyTreeNode):
         key: the one key of the run; step n draws from `fold_in(key, n)`.
         anchor: parameters of the encoder at step 0.
         normalisation: constants of the data set.
+        light: `[]` share of `augment.gain` and `augment.tilt` that the scenes bear, 0..1, see
+            `dgc_jax.train.light`.
         recipe: the constants of training; static.
     """
 
@@ -107,6 +121,7 @@ class TrainState(flax.struct.PyTreeNode):
     key: jax.Array
     anchor: Parameters
     normalisation: normalisation.Normalisation
+    light: jax.Array
     recipe: Recipe = flax.struct.field(pytree_node=False)
 
 
@@ -134,6 +149,29 @@ def encode(
 ) -> jax.Array:
     """Applies the encoder alone; see `dgc_jax.model.encoder.Encoder`."""
     return cast(jax.Array, recipe.encoder.apply({"params": encoder}, spectra, valid, raw=raw))
+
+
+def embed_reflectance(state: TrainState, crops: jax.Array, valid: jax.Array) -> jax.Array:
+    """The embeddings z `[crop, row, column, embedding]` of un-augmented crops, 0 where invalid.
+
+    Args:
+        state: parameters and constants are used.
+        crops: `[crop, row, column, band]` reflectance.
+        valid: `[crop, row, column]` bool.
+    """
+    spectra = normalisation.to_bins(crops, state.normalisation)
+    spectra = normalisation.normalise(jnp.where(valid[..., None], spectra, 0), state.normalisation)
+    return embed(state.recipe, state.params, spectra, valid)[1]
+
+
+_embed_jitted = jax.jit(embed_reflectance)
+
+
+def embeddings(state: TrainState, crops: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The embeddings z `[pixel, embedding]` of the valid pixels of un-augmented crops."""
+    return np.concatenate(
+        [np.asarray(_embed_jitted(state, c, v))[v] for c, v in _each(crops, valid)]
+    )
 
 
 def create_state(
@@ -198,38 +236,27 @@ def create_state(
 
     encoder = _principal_start(recipe, encoder, constants, crops, valid, whiten, (linear, network))
     params = {"encoder": encoder, "mean_shift": shift}
-    z = np.concatenate(
-        [np.asarray(_embed_raw(recipe, params, constants, c, v))[v] for c, v in _each(crops, valid)]
-    )
-    chosen = jax.random.permutation(sample_key, len(z))[: max(pixels, clusters)]
-    begin = centroids.start if start == "kmeans++" else centroids.random_start
-    return TrainState(
+    state = TrainState(
         step=jnp.int32(0),
         params=params,
         opt_state=recipe.optimizer.transformation().init(params),
-        centroids=begin(bank_key, jnp.asarray(z[np.asarray(chosen)]), clusters),
+        centroids=jnp.zeros((clusters, recipe.encoder.embedding)),
         key=key,
         anchor=jax.tree.map(jnp.copy, encoder),
         normalisation=constants,
+        light=jnp.float32(1),
         recipe=recipe,
     )
+    z = embeddings(state, crops, valid)
+    chosen = jax.random.permutation(sample_key, len(z))[: max(pixels, clusters)]
+    begin = centroids.start if start == "kmeans++" else centroids.random_start
+    bank = begin(bank_key, jnp.asarray(z[np.asarray(chosen)]), clusters)
+    return state.replace(centroids=bank)
 
 
 def _each(crops: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """One crop at a time, `[1, row, column, band]`, so that memory does not grow with crops."""
     return [(crops[i : i + 1], valid[i : i + 1]) for i in range(len(crops))]
-
-
-@jax.jit(static_argnums=0)
-def _embed_raw(
-    recipe: Recipe,
-    params: Parameters,
-    constants: normalisation.Normalisation,
-    crops: jax.Array,
-    valid: jax.Array,
-) -> jax.Array:
-    spectra = normalisation.normalise(normalisation.to_bins(crops, constants), constants)
-    return embed(recipe, params, spectra, valid)[1]
 
 
 @jax.jit(static_argnums=0)

@@ -45,7 +45,9 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     valid = seen.reshape(2 * pairs, rows, columns)
     spectra = normalisation.to_bins(views, state.normalisation)
     spectra = jnp.where(valid[..., None], spectra, 0)
-    spectra, turned, element = augment.augment_views(augment_key, spectra, valid, recipe.augment)
+    spectra, turned, element = augment.augment_views(
+        augment_key, spectra, valid, recipe.augment, state.light
+    )
     spectra = normalisation.normalise(spectra, state.normalisation)
 
     def forward(params: Parameters) -> tuple[jax.Array, tuple[Metrics, jax.Array, jax.Array]]:
@@ -53,12 +55,13 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         log_q = centroids.assign(z, state.centroids, recipe.temperature)
         flat_z, flat_q = z.reshape(-1, z.shape[-1]), log_q.reshape(-1, log_q.shape[-1])
         weights = turned.reshape(-1).astype(jnp.float32)
-        q1, q2, shared = _shared_pixels(augment.unturn(log_q, element), seen, offset)
+        log_q = augment.unturn(log_q, element)
+        q1, q2, shared = _shared_pixels(log_q, seen, offset)
         terms = {
             "compactness": losses.compactness(flat_z, flat_q, state.centroids, weights),
             "orthogonality": losses.orthogonality(flat_z, flat_q, weights, recipe.margin),
             "consistency": losses.consistency(q1, q2, shared),
-            "balance": losses.balance(q1, q2, shared),
+            "balance": _balance(log_q, seen, offset, recipe.displacement),
         }
         if recipe.weights.anchor:
             p0 = encode(recipe, state.anchor, spectra, turned)
@@ -80,6 +83,21 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     metrics["usage"] = jnp.sum(q, axis=0) / jnp.maximum(jnp.sum(q), 1)
     new = state.replace(step=state.step + 1, params=params, opt_state=opt_state, centroids=bank)
     return new, metrics
+
+
+def _balance(log_q: jax.Array, valid: jax.Array, offset: jax.Array, displacement: int) -> jax.Array:
+    """The balance between pixels of the first crops and pixels beside them in the second.
+
+    Arguments as `_shared_pixels`; `displacement` in pixels: to the right, below and along both
+    diagonals, of which the mean is taken; 0: the same pixels.
+    """
+    d = displacement
+    beside = ((0, d), (d, 0), (d, d), (d, -d)) if d else ((0, 0),)
+    found = [
+        losses.balance(*_shared_pixels(log_q, valid, offset + jnp.array([by], jnp.int32)))
+        for by in beside
+    ]
+    return sum(found, jnp.float32(0)) / len(found)
 
 
 def _shared_pixels(

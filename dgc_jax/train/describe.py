@@ -1,0 +1,168 @@
+"""What the trained clusters are like over sample crops, and the tree that is chosen for them.
+
+A tree made once depends on where the centroids happened to start. Therefore several banks are
+found over the trained embedding, the trained one and others by k-means++; each is described by the
+same crops and joined with each exponent of `dgc_jax.model.views`; and of all these trees that one
+is taken whose cut agrees best with the cuts of the others. How well they agree is a number for the
+user: what of the map would be the same with other starts.
+
+Crops stream: one batch is held at a time, and what is kept are tables of clusters.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgc_jax import processes
+from dgc_jax.model import centroids, views
+from dgc_jax.model.tree import cut_tree
+from dgc_jax.train.state import TrainState, embed_reflectance, embeddings
+
+RARE = 0.01  # share of the sample pixels that stay below the similarity floor; measured
+_COSINES = np.round(np.linspace(-1, 1, 20_001), 4)  # edges of a histogram
+
+Sample = Iterable[tuple[np.ndarray, np.ndarray]]
+"""Crops `[crop, row, column, band]` and their validity `[crop, row, column]`, pair by pair."""
+
+
+class Described(NamedTuple):
+    """The clusters of a bank.
+
+    Attributes:
+        bank: `[K, embedding]` unit centroids.
+        clusters: what they are like.
+        floor: the cosine to the nearest centroid that `RARE` of the pixels, or a few less, stay
+            below. A pixel below it is unlike any cluster.
+        tree: `[L - 1, 4]` linkage matrix over those with pixels.
+        agreement: mean adjusted Rand index between the cut of this tree and those of the others; 1
+            if there are no others.
+    """
+
+    bank: np.ndarray
+    clusters: views.Description
+    floor: float
+    tree: np.ndarray
+    agreement: float
+
+
+def describe(
+    state: TrainState,
+    start_from: tuple[np.ndarray, np.ndarray],
+    sample: Sample,
+    *,
+    clusters: int,
+    starts: int,
+    pixels: int,
+) -> Described:
+    """Finds several banks over the embedding, describes all, and chooses one and its tree.
+
+    Args:
+        state: the state of training.
+        start_from: crops and validity that further banks are found from; the same in all processes.
+        sample: crops that describe the clusters. Of many processes each has some.
+        clusters: number of groups of the cuts that are compared.
+        starts: number of banks; 1 is the trained one alone.
+        pixels: embeddings that a further bank is found from.
+    """
+    banks = _banks(state, *start_from, starts, pixels)
+    found, tables, floors = gather(state, banks, sample)
+    trees = [(b, views.linkage(one, a)) for b, one in enumerate(found) for a in views.EXPONENTS]
+    cuts = [_groups(tree, found[b].counts, clusters) for b, tree in trees]
+    choice = views.medoid(cuts, [[tables[a][b] for b, _ in trees] for a, _ in trees])
+    chosen, tree = trees[choice.position]
+    return Described(banks[chosen], found[chosen], floors[chosen], tree, choice.agreement)
+
+
+def _groups(tree: np.ndarray, counts: np.ndarray, clusters: int) -> np.ndarray:
+    """Group of each cluster, from 0; those without pixels are in the first, which costs nothing."""
+    groups = np.zeros(len(counts), int)
+    groups[counts > 0] = cut_tree(tree, clusters)
+    return groups
+
+
+def _banks(
+    state: TrainState, crops: np.ndarray, valid: np.ndarray, starts: int, pixels: int
+) -> np.ndarray:
+    """`[starts, K, embedding]`: the trained bank and others that k-means++ finds."""
+    trained = np.asarray(state.centroids)
+    if starts == 1:
+        return trained[None]
+    z = embeddings(state, crops, valid)
+    # Neither steps nor the start draw from this key.
+    key = jax.random.fold_in(state.key, 2**32 - 3)
+    banks = [trained]
+    for number in range(1, starts):
+        draw, begin = jax.random.split(jax.random.fold_in(key, number))
+        some = np.asarray(jax.random.permutation(draw, len(z))[: max(pixels, len(trained))])
+        banks.append(np.asarray(centroids.start(begin, jnp.asarray(z[some]), len(trained))))
+    return processes.from_first(np.stack(banks))
+
+
+def gather(
+    state: TrainState, banks: np.ndarray, sample: Sample
+) -> tuple[list[views.Description], Sequence[Sequence[np.ndarray]], list[float]]:
+    """Describes the clusters of several banks over the same crops.
+
+    Args:
+        state: its network embeds the crops.
+        banks: `[bank, K, embedding]`.
+        sample: crops and their validity; of many processes each has some.
+
+    Returns:
+        A description a bank; `[a][b]` the table `[K, K]` of pixels that bank a has in one cluster
+        and bank b in another; and a similarity floor a bank.
+    """
+    number, clusters = banks.shape[:2]
+    weights = np.asarray(state.normalisation.bins)
+    total = np.zeros((number, clusters, weights.shape[1]))
+    overlap = np.zeros((number, clusters, clusters))
+    near = np.zeros((number, clusters, clusters), np.int64)
+    tables = np.zeros((number, number, clusters * clusters), np.int64)
+    cosines = np.zeros((number, len(_COSINES) - 1), np.int64)
+    for crops, valid in sample:
+        if not len(crops):
+            continue
+        labels, similarity, soft = (np.asarray(x) for x in _assigned(state, banks, crops, valid))
+        overlap += soft
+        binned = crops[valid] @ weights
+        for b in range(number):
+            own = labels[b][valid].astype(np.int64)
+            np.add.at(total[b], own, binned)
+            near[b] += views.neighbours(np.where(valid, labels[b], -1), clusters)
+            cosines[b] += np.histogram(np.clip(similarity[b][valid], -1, 1), _COSINES)[0]
+            for a in range(b + 1):
+                pair = labels[a][valid].astype(np.int64) * clusters + own
+                tables[a, b] += np.bincount(pair, minlength=clusters**2)
+    total, overlap, near, tables, cosines = (
+        processes.summed(each) for each in (total, overlap, near, tables, cosines)
+    )
+    square = tables.reshape(number, number, clusters, clusters)
+    each = range(number)
+    both = [[square[a, b] if a <= b else square[b, a].T for b in each] for a in each]
+    found = []
+    for b in range(number):
+        counts = np.diagonal(both[b][b]).copy()
+        means = total[b] / np.maximum(counts, 1)[:, None]
+        found.append(views.Description(counts, means, overlap[b], near[b]))
+    rare = np.cumsum(cosines, axis=1) <= RARE * cosines.sum(axis=1, keepdims=True)
+    return found, both, [float(_COSINES[np.count_nonzero(row)]) for row in rare]
+
+
+@jax.jit
+def _assigned(
+    state: TrainState, banks: jax.Array, crops: jax.Array, valid: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Labels and greatest cosines `[bank, crop, row, column]`, overlaps `[bank, K, K]`."""
+    z = embed_reflectance(state, crops, valid)
+
+    def one(bank: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        labels = centroids.nearest(z, bank)
+        q = jnp.exp(centroids.assign(z, bank, state.recipe.temperature))
+        member = jax.nn.one_hot(labels, len(bank)) * valid[..., None]
+        overlap = jnp.einsum("crwj,crwk->jk", member, q)
+        return labels, jnp.max(z @ bank.T, axis=-1), overlap
+
+    return jax.lax.map(one, jnp.asarray(banks))
