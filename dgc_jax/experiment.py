@@ -116,6 +116,10 @@ def run(
         "trained_clusters": config.clusters.train,
         "nmi_between_epochs": trained.metrics.get("monitor/nmi"),
         "stopped_because": trained.why,
+        "light": round(float(trained.state.light), 4),
+        "training": None if trained.verdict is None else trained.verdict.training,
+        "training_because": None if trained.verdict is None else trained.verdict.why,
+        "agreement": trained.described.agreement,
         "scores": None
         if counts is None
         else scored(counts, segmenter.classes, segmenter.background),

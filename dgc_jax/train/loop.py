@@ -19,10 +19,11 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import rich.console
@@ -37,6 +38,7 @@ from dgc_jax.train.checkpoint import Checkpoints
 from dgc_jax.train.describe import Described, describe
 from dgc_jax.train.light import calibrate
 from dgc_jax.train.log import Log, progress_bar
+from dgc_jax.train.sample import sample_batches, sample_crops
 from dgc_jax.train.state import TrainState, create_state
 from dgc_jax.train.step import (
     data_mesh,
@@ -46,9 +48,7 @@ from dgc_jax.train.step import (
     own_slots,
     whole_batch,
 )
-
-# Sample crops are those of steps that no run reaches.
-_SAMPLE_STEPS = 2**40
+from dgc_jax.train.verdict import Verdict, judge, measure
 
 # Gives pictures of the probes by name, see `dgc_jax.show.probes.pictures`. It comes from outside,
 # because training knows nothing of showing.
@@ -62,6 +62,8 @@ class Trained(NamedTuple):
         state: the last state.
         scenes: the data set.
         described: the clusters over `clusters.sample` crops, and their tree.
+        verdict: whether training helped; None if no step was taken. Where it hurt, `state` is that
+            before the first step.
         why: why training stopped, in words.
         metrics: the last numbers that were logged.
         seconds: wall time of this process's training.
@@ -70,6 +72,7 @@ class Trained(NamedTuple):
     state: TrainState
     scenes: list[Scene]
     described: Described
+    verdict: Verdict | None
     why: str
     metrics: dict[str, float]
     seconds: float
@@ -113,19 +116,58 @@ def train(
         if config.augment.agreement:
             console.print(_told(config, float(state.light)))
         probes = crops[: config.monitor.probes], valid[: config.monitor.probes]
+        start = jax.tree.map(np.asarray, state.replace(key=None))  # steps are given its arrays
         state, why, metrics = _steps(config, workdir, mesh, scenes, state, probes, console, draw)
+        start = jax.tree.map(jnp.asarray, start).replace(key=state.key)
+        verdict = _verdict(config, (start, state), crops, valid)
+        if verdict is not None:
+            console.print(f"Training {verdict.training}: {verdict.why}.", markup=False)
+            if verdict.training == "hurt":
+                console.print("The state before the first step is kept.")
+                state = start
         # A scene is met some four times at most.
         enough = min(config.clusters.sample, math.ceil(4 * pixels / config.data.crop**2))
         own = sample_batches(config, scenes, enough, own_slots(mesh, config.data.batch))
-        described = describe(
-            state,
-            (crops, valid),
-            own,
-            clusters=config.clusters.final,
-            starts=config.clusters.starts,
-            pixels=config.centroids.pixels,
-        )
-    return Trained(state, scenes, described, why, metrics, clock())
+        described = _described(config, state, crops, valid, own)
+    return Trained(state, scenes, described, verdict, why, metrics, clock())
+
+
+def _described(
+    config: ml_collections.ConfigDict,
+    state: TrainState,
+    crops: np.ndarray,
+    valid: np.ndarray,
+    sample: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> Described:
+    return describe(
+        state,
+        (crops, valid),
+        sample,
+        clusters=config.clusters.final,
+        starts=config.clusters.starts,
+        pixels=config.centroids.pixels,
+    )
+
+
+def _verdict(
+    config: ml_collections.ConfigDict,
+    states: tuple[TrainState, TrainState],
+    crops: np.ndarray,
+    valid: np.ndarray,
+) -> Verdict | None:
+    """What training did, by the same un-augmented crops at its start and end; None: no step."""
+    if not config.train.steps:
+        return None
+    # Every process has the same crops, and `describe` adds up those of all.
+    mine = [(crops[i : i + 1], valid[i : i + 1]) for i in range(*_mine(len(crops)))]
+    start, end = (measure(_described(config, each, crops, valid, mine)) for each in states)
+    return judge(start, end)
+
+
+def _mine(number: int) -> tuple[int, int, int]:
+    """Which of `number` things are this process's, as a range."""
+    index, count = processes.part()
+    return index, number, count
 
 
 def first_state(
@@ -248,49 +290,6 @@ def _steps(
     else:
         why = f"all {steps} steps were taken"
     return here(state), why, metrics
-
-
-def sample_crops(
-    config: ml_collections.ConfigDict, scenes: list[Scene]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The first `config.data.sample` of the sample crops, all at once; see `sample_batches`."""
-    crops, valid = zip(*sample_batches(config, scenes, config.data.sample), strict=True)
-    return np.concatenate(crops), np.concatenate(valid)
-
-
-def sample_batches(
-    config: ml_collections.ConfigDict,
-    scenes: list[Scene],
-    number: int,
-    slots: Sequence[int] | None = None,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Un-augmented crops from all over the data set, evenly over its scenes.
-
-    Args:
-        config: see `configs/default.py`.
-        scenes: the data set.
-        number: of crops.
-        slots: which crops of each batch to read, ascending; None reads all.
-
-    Yields:
-        `[crop, row, column, band]` reflectance and `[crop, row, column]` validity: `data.batch`
-        crops at a time, fewer in the last one, `number` in all, or of those the ones in `slots`.
-    """
-    batch = config.data.batch
-    batches = read_batches(
-        [scene.cube for scene in scenes],
-        seed=config.seed,
-        first_step=_SAMPLE_STEPS,
-        last_step=_SAMPLE_STEPS + -(-number // batch),
-        crop=config.data.crop,
-        overlap=tuple(config.data.overlap),
-        batch=batch,
-        slots=slots,
-    )
-    places = np.arange(batch) if slots is None else np.array(slots)
-    for seen, (_, read) in enumerate(batches):
-        left = np.searchsorted(places, number - seen * batch)
-        yield read.crops[:left, 0], read.valid[:left, 0]
 
 
 def claim(workdir: str, config: ml_collections.ConfigDict) -> None:
