@@ -122,9 +122,12 @@ def gather(
     near = np.zeros((number, clusters, clusters), np.int64)
     tables = np.zeros((number, number, clusters * clusters), np.int64)
     cosines = np.zeros((number, len(_COSINES) - 1), np.int64)
+    most = 0
     for crops, valid in sample:
         if not len(crops):
             continue
+        most = max(most, len(crops))
+        crops, valid = (_filled(array, most) for array in (crops, valid))
         labels, similarity, soft = (np.asarray(x) for x in _assigned(state, banks, crops, valid))
         overlap += soft
         binned = crops[valid] @ weights
@@ -149,6 +152,11 @@ def gather(
         found.append(views.Description(counts, means, overlap[b], near[b]))
     rare = np.cumsum(cosines, axis=1) <= RARE * cosines.sum(axis=1, keepdims=True)
     return found, both, [float(_COSINES[np.count_nonzero(row)]) for row in rare]
+
+
+def _filled(array: np.ndarray, number: int) -> np.ndarray:
+    """The array `[crop, ...]` with zeros (invalid pixels) up to a number, for one compilation."""
+    return np.pad(array, [(0, number - len(array)), *[(0, 0)] * (array.ndim - 1)])
 
 
 @jax.jit

@@ -125,9 +125,8 @@ def train(
             if verdict.training == "hurt":
                 console.print("The state before the first step is kept.")
                 state = start
-        # A scene is met some four times at most.
-        enough = min(config.clusters.sample, math.ceil(4 * pixels / config.data.crop**2))
-        own = sample_batches(config, scenes, enough, own_slots(mesh, config.data.batch))
+        slots = own_slots(mesh, config.data.batch)
+        own = sample_batches(config, scenes, config.clusters.sample, slots)
         described = _described(config, state, crops, valid, own)
     return Trained(state, scenes, described, verdict, why, metrics, clock())
 

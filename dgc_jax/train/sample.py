@@ -1,15 +1,48 @@
-"""Un-augmented crops from all over a data set: what a run starts from and describes clusters by."""
+"""Un-augmented crops from all over a data set: what a run starts from and describes clusters by.
+
+They are tiles of a grid, so that every pixel of a scene is as likely to be met as any other: crops
+placed at random show the middle of small scenes several times as often as their rim, and a leaf on
+a table would count for more than the table.
+"""
 
 from collections.abc import Iterator, Sequence
 
 import ml_collections
 import numpy as np
 
-from dgc_jax.data.crops import read_batches
 from dgc_jax.data.scenes import Scene
 
-# Sample crops are those of steps that no run reaches.
-_SAMPLE_STEPS = 2**40
+_TILES = 3  # stream of random numbers apart from those of `dgc_jax.data.crops`
+
+
+def places(
+    sizes: Sequence[tuple[int, int]], crop: int, number: int, seed: int
+) -> list[tuple[int, int, int]]:
+    """Which tiles are taken: evenly over the scenes, in random order, none twice.
+
+    Args:
+        sizes: rows and columns of each scene.
+        crop: side of a tile in pixels; those at the lower and right edges reach beyond the image.
+        number: of tiles at most; fewer are left where the scenes have fewer.
+        seed: of the order.
+
+    Returns:
+        Scene, row and column of the upper left pixel of each, the scenes in turn.
+    """
+    rng = np.random.default_rng([seed, 0, _TILES])
+    of_scenes = []
+    for rows, columns in sizes:
+        corners = [(r, c) for r in range(0, rows, crop) for c in range(0, columns, crop)]
+        of_scenes.append([corners[k] for k in rng.permutation(len(corners))])
+    order = rng.permutation(len(sizes))
+    longest = max(map(len, of_scenes))
+    turns = [
+        (int(scene), *of_scenes[scene][turn])
+        for turn in range(longest)
+        for scene in order
+        if turn < len(of_scenes[scene])
+    ]
+    return turns[:number]
 
 
 def sample_crops(
@@ -31,25 +64,30 @@ def sample_batches(
     Args:
         config: see `configs/default.py`.
         scenes: the data set.
-        number: of crops.
-        slots: which crops of each batch to read, ascending; None reads all.
+        number: of crops at most; scenes together may have fewer.
+        slots: which crops of each batch to read; None reads all.
 
     Yields:
         `[crop, row, column, band]` reflectance and `[crop, row, column]` validity: `data.batch`
         crops at a time, fewer in the last one, `number` in all, or of those the ones in `slots`.
     """
-    batch = config.data.batch
-    batches = read_batches(
-        [scene.cube for scene in scenes],
-        seed=config.seed,
-        first_step=_SAMPLE_STEPS,
-        last_step=_SAMPLE_STEPS + -(-number // batch),
-        crop=config.data.crop,
-        overlap=tuple(config.data.overlap),
-        batch=batch,
-        slots=slots,
-    )
-    places = np.arange(batch) if slots is None else np.array(slots)
-    for seen, (_, read) in enumerate(batches):
-        left = np.searchsorted(places, number - seen * batch)
-        yield read.crops[:left, 0], read.valid[:left, 0]
+    batch, crop = config.data.batch, config.data.crop
+    wanted = range(batch) if slots is None else slots
+    found = places([scene.cube.shape[:2] for scene in scenes], crop, number, config.seed)
+    mine = [
+        [found[first + slot] for slot in wanted if first + slot < len(found)]
+        for first in range(0, len(found), batch)
+    ]
+
+    def request(tiles: list[tuple[int, int, int]]) -> list:
+        return [scenes[s].cube.request(row, column, crop, crop) for s, row, column in tiles]
+
+    ahead = request(mine[0])
+    for following in [*mine[1:], []]:
+        pending, ahead = ahead, request(following)
+        read = [each.result() for each in pending]
+        bands = scenes[0].cube.shape[2]
+        yield (
+            np.array([crops for crops, _ in read], np.float32).reshape(-1, crop, crop, bands),
+            np.array([valid for _, valid in read], bool).reshape(-1, crop, crop),
+        )
