@@ -33,7 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.window = 5  # pixels, side of the mean-shift window; paper
     model.bandwidth = 0.25  # start of the learned bandwidth, in units of the unit embedding
     model.temperature = 0.05  # of the soft assignment
-    model.whiten = 0.75  # how far the first embedding is whitened, 0..1; measured
+    model.whiten = 0.5  # how far the first embedding is whitened, 0..1; measured
     model.linear = 1.0  # size of the linear part of it, from spectra; the paper has none
     model.network = 0.05  # size of the network's part of it; measured
 
@@ -97,7 +97,7 @@ def get_config() -> ml_collections.ConfigDict:
     optim.final = 0.02  # last learning rate, as a share of the peak
     optim.weight_decay = 0.01  # paper
     optim.clip = 1.0  # largest norm of the gradient
-    optim.bandwidth = 10.0  # times the learning rate is that of the mean shift's one parameter
+    optim.bandwidth = 0.1  # peak learning rate of the bandwidth, by plain gradient descent
 
     config.train = train = ml_collections.ConfigDict()
     train.steps = 60

@@ -14,8 +14,8 @@ pixels from one of k, to the right, below, or along a diagonal. It is seen as
 where rows() makes each row sum to 1. Passage is a diffusion (Coifman & Lafon 2006): clusters that
 divide a gradient between them lead into each other within a few steps, those apart do not. Place
 is the neighbours of its neighbours. Each view is centred and divided by its total standard
-deviation over the pixels, so that all four count alike; then groups j, k are joined for which
-Ward's cost
+deviation over the pixels, so that all count alike (passage twice); then groups j, k are joined for
+which Ward's cost
 
     w_j w_k / (w_j + w_k) |v_j - v_k|^2          w_k = n_k^a at first
 
@@ -26,6 +26,7 @@ follow the many small clusters of mixed pixels along edges. `EXPONENTS` are thos
 All of it is NumPy in float64 over tables of clusters, gathered crop by crop; no map is needed.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,6 +36,10 @@ from dgc_jax.model import information
 
 STEPS = 16
 """Of the diffusion from a cluster into those that its pixels are nearly in; 4 and 64 do as well."""
+
+PASSAGE = 2.0
+"""How much more than another view passage counts, in squared distances: without it a small class
+beside a large one that varies is swallowed."""
 
 DISTANCE = 4
 """Pixels from a pixel to the neighbours that say where a cluster lives; 1 and 8 do as well."""
@@ -92,17 +97,18 @@ def views(described: Description) -> tuple[np.ndarray, ...]:
 
     Returns:
         Shape `[K, bin]`, brightness `[K, bin]`, passage `[K, K]` and place `[K, K]`, each with mean
-        0 and total variance 1 over the pixels (0 where all clusters are alike).
+        0 and total variance 1 over the pixels, passage 2 (0 where all clusters are alike).
     """
     roots = np.sqrt(np.maximum(described.spectra, 0))
     length = np.linalg.norm(roots, axis=1, keepdims=True)
     passage = np.linalg.matrix_power(_rows(described.overlap + described.overlap.T), STEPS)
     place = np.linalg.matrix_power(_rows(described.neighbours), 2)
     shares = described.counts / described.counts.sum()
-    return tuple(
+    shape, brightness, passage, place = (
         _standardised(view, shares)
         for view in (roots / np.maximum(length, 1e-12), roots, np.sqrt(passage), np.sqrt(place))
     )
+    return shape, brightness, math.sqrt(PASSAGE) * passage, place
 
 
 def _rows(table: np.ndarray) -> np.ndarray:

@@ -38,6 +38,7 @@ _SCRIPTS = ("groups.js", "charts.js", "maps.js", "page.js")
 _WATCHED = {f"monitor/{name}" for name in ("nmi", "entropy", "soft_information", "active_clusters")}
 _POINTS = 1000  # of a curve
 _NO_DATA = 0.5  # share of a scene from which on it is worth a word
+_AGREEMENT = 0.7  # adjusted Rand index between starts below which the map is worth a warning
 _DEAD = 0.25  # share of the trained centroids, likewise
 _OUTLIER = 3.0  # robust standard deviations of the log brightness
 _LEAST_OUTLIER = 0.25  # and at least so much brighter or darker, log
@@ -232,6 +233,18 @@ def concerns(
             )
     found += _light(portraits)
     if summary is not None:
+        # Runs of earlier versions say nothing of these two.
+        if summary.get("training") == "hurt":
+            found.append(
+                f"Training hurt ({summary['training_because']}); these maps are those of the state "
+                "before the first step."
+            )
+        agreement = summary.get("agreement")
+        if agreement is not None and agreement < _AGREEMENT:
+            found.append(
+                f"Other starts divide these scenes otherwise: at {summary['clusters']} clusters "
+                f"their maps agree to {agreement:.2f} (adjusted Rand index); try another number."
+            )
         if "settled" in summary["stopped_because"]:
             found.append(f"Training ended early, because {summary['stopped_because']}.")
         nmi, threshold = summary["nmi_between_epochs"], segmenter.config["monitor"]["threshold"]

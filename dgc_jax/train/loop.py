@@ -121,13 +121,19 @@ def train(
         start = jax.tree.map(jnp.asarray, start).replace(key=state.key)
         verdict = _verdict(config, (start, state), crops, valid)
         if verdict is not None:
-            console.print(f"Training {verdict.training}: {verdict.why}.", markup=False)
+            word = {"neither": "neither helped nor hurt"}.get(verdict.training, verdict.training)
+            console.print(f"Training {word}: {verdict.why}.", markup=False)
             if verdict.training == "hurt":
                 console.print("The state before the first step is kept.")
                 state = start
         slots = own_slots(mesh, config.data.batch)
         own = sample_batches(config, scenes, config.clusters.sample, slots)
         described = _described(config, state, crops, valid, own)
+        if config.clusters.starts > 1:
+            console.print(
+                f"Maps of {config.clusters.starts} starts agree to {described.agreement:.2f} "
+                f"(adjusted Rand index) at {config.clusters.final} clusters."
+            )
     return Trained(state, scenes, described, verdict, why, metrics, clock())
 
 

@@ -22,7 +22,7 @@ Parameters = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """AdamW with clipping, a linear warm-up and a cosine decay.
+    """AdamW with clipping, a linear warm-up and a cosine decay; the bandwidth by plain descent.
 
     Attributes:
         learning_rate: peak learning rate.
@@ -30,7 +30,8 @@ class Optimizer:
         steps: length of the whole schedule.
         final: learning rate at its end, as a share of the peak.
         weight_decay: decoupled weight decay, of kernels only.
-        clip: largest global norm of the gradient.
+        clip: largest global norm of the gradient of the encoder.
+        bandwidth: peak learning rate of the mean shift's bandwidth, by plain gradient descent.
     """
 
     learning_rate: float = 3e-4
@@ -39,28 +40,32 @@ class Optimizer:
     final: float = 0.02
     weight_decay: float = 0.01
     clip: float = 1.0
-    bandwidth: float = 10.0
+    bandwidth: float = 0.1
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax transformation that these numbers describe."""
-        schedule = optax.warmup_cosine_decay_schedule(
+        adamw = optax.adamw(
+            self._schedule(self.learning_rate),
+            weight_decay=self.weight_decay,
+            mask=lambda tree: jax.tree_util.tree_map_with_path(_decays, tree),
+        )
+        # Adam's steps are of one size however flat the loss is: the bandwidth would grow as fast
+        # on scenes where smoothing tells nothing as on those where it tells much.
+        return optax.partition(
+            {
+                "encoder": optax.chain(optax.clip_by_global_norm(self.clip), adamw),
+                "mean_shift": optax.sgd(self._schedule(self.bandwidth)),
+            },
+            lambda tree: {name: name for name in tree},
+        )
+
+    def _schedule(self, peak: float) -> optax.Schedule:
+        return optax.warmup_cosine_decay_schedule(
             init_value=0.0,
-            peak_value=self.learning_rate,
+            peak_value=peak,
             warmup_steps=min(self.warmup, max(self.steps - 1, 1)),
             decay_steps=max(self.steps, 2),
-            end_value=self.final * self.learning_rate,
-        )
-        return optax.chain(
-            optax.clip_by_global_norm(self.clip),
-            optax.adamw(
-                schedule,
-                weight_decay=self.weight_decay,
-                mask=lambda tree: jax.tree_util.tree_map_with_path(_decays, tree),
-            ),
-            optax.masked(
-                optax.scale(self.bandwidth),
-                lambda tree: {name: name == "mean_shift" for name in tree},
-            ),
+            end_value=self.final * peak,
         )
 
 

@@ -311,6 +311,9 @@ function drawAbout() {
   const { summary } = data;
   const parts = [`${data.scenes.length} scene${data.scenes.length === 1 ? "" : "s"}`, `${data.level} cluster${data.level === 1 ? "" : "s"} of ${data.similarity.ids.length} trained`];
   if (summary) parts.push(`${summary.steps} steps in ${Math.round(summary.seconds)} s`, summary.device ?? "", `seed ${summary.seed}`, summary.stopped_because);
+  if (summary?.training) parts.push(`training ${summary.training}: ${summary.training_because}`);
+  if (summary?.light !== undefined) parts.push(`light changes at ${Math.round(100 * summary.light)} % of their bounds`);
+  if (summary?.agreement !== undefined) parts.push(`maps of other starts agree to ${summary.agreement.toFixed(2)}`);
   $("about").textContent = parts.filter(Boolean).join(" · ");
   $("concerns").replaceChildren(...data.concerns.map((text) => html("li", { textContent: text })));
   $("made").textContent = `Made by dgc_jax ${data.version} on ${data.made}. Model ${data.model.slice(0, 12)}.`;
