@@ -1,4 +1,4 @@
-"""The four losses of Deep Global Clustering, each scaled to about [0, 1], and their sum.
+"""The four losses of Deep Global Clustering, all bounded, and their sum.
 
 For unit embeddings z_i of the valid pixels, centroids c_k and assignments
 q_ik = softmax_k(z_i . c_k / t):
@@ -8,9 +8,12 @@ q_ik = softmax_k(z_i . c_k / t):
                                                                clusters keep apart
     consistency    mean_s JS(q1_s, q2_s) / log 2,  JS = H((q1 + q2) / 2) - (H(q1) + H(q2)) / 2
                                                                two views of a pixel agree
-    balance        1 - I(J) / log K,  J = symmetrised mean_s of q1_s q2_s^T
+    balance        1 - I(J) / log K,  J = symmetrised mean_s of q1_s q2_s'^T, s' beside s
                                                                even use of the clusters, surely
     anchor         mean_i (1 - p_i . p0_i)                     embeddings keep their bearings
+
+Orthogonality, consistency and balance lie within 0..1; compactness and anchor, which are one less a
+cosine, within 0..2, and below 1 unless embeddings point away from where they belong.
 
 The centroids have no gradient (they follow an average), so the repulsion acts on the batch's own
 cluster means, which have one. Balance is the mutual information of the paired assignments (Ji et
