@@ -227,7 +227,7 @@ def drop_stale(
     now = set(defaults(settings).values())
     for name, row in list(rows.items()):
         gone = row["part"] == "ablations" and row["method"] not in settings.ablations
-        if row["default"] not in now or gone:
+        if row.get("default") not in now or gone:
             del rows[name]
     for job in planned:
         row = rows.get(job.name)
