@@ -82,14 +82,14 @@ def boundary_counts(
 
     Args:
         labels: `[row, column]` map.
-        truth: `[row, column]` true map.
+        truth: `[row, column]` true map; the edges of the map count where it is labelled.
         tolerance: pixels, Euclidean.
 
     Returns:
         `[4]` int64: edge pixels of the map near a true edge, edge pixels of the map, true edge
         pixels near an edge of the map, true edge pixels.
     """
-    found, real = boundary(labels), boundary(truth)
+    found, real = boundary(np.where(truth > 0, labels, 0)), boundary(truth)
 
     def near(edge: np.ndarray, other: np.ndarray) -> int:
         if not other.any():
@@ -102,11 +102,11 @@ def boundary_counts(
 
 
 def boundary_f(counts: np.ndarray) -> float:
-    """Harmonic mean of precision and recall of `boundary_counts`; NaN without any edge."""
+    """Harmonic mean of precision and recall of `boundary_counts`; NaN without a true edge."""
     near_found, found, near_real, real = (int(count) for count in counts)
-    if found == 0 and real == 0:
+    if real == 0:
         return math.nan
-    if found == 0 or real == 0 or near_found + near_real == 0:
+    if found == 0 or near_found + near_real == 0:
         return 0.0
     precision, recall = near_found / found, near_real / real
     return 2 * precision * recall / (precision + recall)

@@ -25,8 +25,8 @@ _MEASURES = """
 - *between seeds*: adjusted Rand index between the maps of two seeds; mean over all pairs, least in
   brackets.
 - *stray*: 4-connected regions of one cluster with fewer than 10 pixels, a megapixel. *edges*:
-  F-score of the map's boundaries against the true ones, 2 pixels tolerance; where pixels are
-  unlabelled, true boundaries are few.
+  F-score of the map's boundaries against the true ones, 2 pixels tolerance, over labelled
+  pixels; a dash where no two classes touch.
 - *alive*: clusters with at least 0.1 % of the pixels. *banks agree*: how well the cuts of the trees
   that were compared agree, seen without labels.
 - Other cells: mean over seeds (± standard deviation), the worst seed in brackets. *seconds*: to
@@ -100,7 +100,7 @@ scenes of {veins["size"]} x {veins["size"]} pixels and {veins["bands"]} bands, s
 ## Ablations
 
 Each line changes the named fields of the recipe and nothing else. Real: means over the data sets
-that are no anomaly data; with one seed differences of 0.01 to 0.02 may be chance.
+that are no anomaly data; with one seed small differences may be chance.
 
 {tables.ablations(results)}"""
 
