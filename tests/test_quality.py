@@ -16,10 +16,10 @@ sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
 import agreement
 import baselines
 import data_sets
+import quality
 import quality_page
 import quality_tables
 import scipy.cluster.hierarchy
-import vein_leaves
 
 
 def picture(text: str) -> np.ndarray:
@@ -196,54 +196,6 @@ def test_k_means_is_described_as_clusters_of_dgc_are() -> None:
     np.testing.assert_array_equal(found.neighbours, found.neighbours.T)
 
 
-def write_scene(folder: pathlib.Path, name: str, bands: int, labels: np.ndarray | None) -> None:
-    np.save(folder / f"{name}.npy", np.ones((8, 9, bands), np.float32))
-    if labels is not None:
-        np.save(folder / f"{name}_labels.npy", labels)
-
-
-def test_scenes_of_a_folder_are_data_sets_and_numbered_ones_share_one(
-    tmp_path: pathlib.Path,
-) -> None:
-    labels = np.tile(np.array([0, 1, 5, 5, 5, 7, 7, 7, 7], np.uint8), (8, 1))
-    for name, bands in (("roof1", 5), ("roof2", 5), ("roof3", 6), ("town", 5), ("field_7", 4)):
-        write_scene(tmp_path, name, bands, labels)
-    write_scene(tmp_path, "bare", 5, None)
-    found, left_out = data_sets.in_folder(str(tmp_path))
-    names = {
-        name: [pathlib.Path(path).stem for path in of["data.scenes"]] for name, of in found.items()
-    }
-    assert names == {
-        "roof": ["roof1", "roof2"],
-        "roof3": ["roof3"],
-        "town": ["town"],
-        "field_7": ["field_7"],
-    }
-    assert left_out == ["bare.npy is left out: it has no label map."]
-    roof = data_sets.real_set("roof", found["roof"])
-    assert (roof.final, roof.clusters) == (3, (3, 6))
-    assert roof.sets["train"].truth.classes == ("class 1", "class 5", "class 7")
-    assert np.unique(roof.sets["train"].truth.labels[1]).tolist() == [0, 1, 2, 3]
-    about = data_sets.described(roof.sets["train"])
-    assert about["rarest"] == pytest.approx(1 / 8)
-    assert not about["anomaly"]
-
-
-def test_classes_are_numbered_without_gaps_over_all_scenes() -> None:
-    maps, values = data_sets.without_gaps([picture("0404"), picture("9944")])
-    assert values == [4, 9]
-    assert [m.tolist() for m in maps] == [[[0, 1, 0, 1]], [[2, 2, 1, 1]]]
-
-
-def test_the_other_simulator_writes_scenes_with_truth(tmp_path: pathlib.Path) -> None:
-    folder = tmp_path / "veins"
-    vein_leaves.write(str(folder), scenes=1, seed=3, size=64, bands=8)
-    labels = np.load(folder / "scene_00_labels.npy")
-    assert np.unique(labels).tolist() == [1, 2, 3, 4]
-    assert np.load(folder / "scene_00.npy").shape == (64, 64, 8)
-    assert len(np.loadtxt(folder / "wavelengths.txt")) == 8
-
-
 def row(method: str, seed: int, **changes: object) -> dict:
     """A row of the leaves, as far as the targets read it."""
     of_set = {
@@ -329,6 +281,39 @@ def test_cells_give_mean_sample_deviation_and_worst() -> None:
     assert quality_tables.spread([10, 30], 0, max) == "20 ± 14 (30)"
     assert quality_tables.spread([0.5]) == "0.500"
     assert quality_tables.spread([]) == "-"
+
+
+def test_rows_of_other_settings_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["quality.py"])
+    args, settings = quality.arguments(), quality.settings_of(smoke=False)
+    truth = np.ones((10, 10), np.uint8)
+    truth[0, :2] = 2
+    data = data_sets.Data([], agreement.Truth([truth], ("rest", "rare"), None))
+    odd = data_sets.DataSet("odd", {"data.scenes": "odd.npy"}, 2, (2, 4), {"train": data})
+    planned = quality.jobs(args, settings, {"odd": odd})
+    assert {job.scene for job in planned if job.part == "ablations"} == {"leaves"}  # no anomalies
+    now = quality.defaults(settings)
+    rows = {
+        job.name: {
+            "part": job.part,
+            "method": job.method,
+            "default": now[quality.kind(job)],
+            "settings": quality.fingerprint(job, settings),
+        }
+        for job in planned
+    }
+    whole = dict(rows)
+    quality.drop_stale(rows, planned, settings)
+    assert rows == whole
+    rows["real | odd | DGC | 0"]["settings"] = "an earlier one"
+    rows["real | elsewhere | DGC | 0"] = {**rows["real | odd | DGC | 1"], "default": "earlier"}
+    rows["ablations | leaves | a former one | 0"] = {
+        **rows["ablations | leaves | without mean shift | 0"],
+        "method": "a former one",
+    }
+    quality.drop_stale(rows, planned, settings)
+    assert whole.keys() - rows.keys() == {"real | odd | DGC | 0"}
+    assert rows.keys() <= whole.keys()
 
 
 @pytest.mark.slow
