@@ -4,7 +4,8 @@ These stand beside the scores of `dgc_jax.apply.metrics`, which count pixels and
 where they lie. Convention: a label map is integers `[row, column]`, 0 = no data or unlabelled,
 1.. = clusters or classes; neighbours are the four nearest pixels.
 
-Reference:
+References:
+    Heller & Ghahramani 2005, Bayesian hierarchical clustering (dendrogram purity).
     Martin, Fowlkes & Malik 2004, Learning to detect natural image boundaries (boundary F-score).
 """
 
@@ -81,14 +82,14 @@ def boundary_counts(
 
     Args:
         labels: `[row, column]` map.
-        truth: `[row, column]` true map.
+        truth: `[row, column]` true map; the edges of the map count where it is labelled.
         tolerance: pixels, Euclidean.
 
     Returns:
         `[4]` int64: edge pixels of the map near a true edge, edge pixels of the map, true edge
         pixels near an edge of the map, true edge pixels.
     """
-    found, real = boundary(labels), boundary(truth)
+    found, real = boundary(np.where(truth > 0, labels, 0)), boundary(truth)
 
     def near(edge: np.ndarray, other: np.ndarray) -> int:
         if not other.any():
@@ -101,11 +102,11 @@ def boundary_counts(
 
 
 def boundary_f(counts: np.ndarray) -> float:
-    """Harmonic mean of precision and recall of `boundary_counts`; NaN without any edge."""
+    """Harmonic mean of precision and recall of `boundary_counts`; NaN without a true edge."""
     near_found, found, near_real, real = (int(count) for count in counts)
-    if found == 0 and real == 0:
+    if real == 0:
         return math.nan
-    if found == 0 or real == 0 or near_found + near_real == 0:
+    if found == 0 or near_found + near_real == 0:
         return 0.0
     precision, recall = near_found / found, near_real / real
     return 2 * precision * recall / (precision + recall)
@@ -125,6 +126,53 @@ def pairwise_ari(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> f
     return metrics.adjusted_rand_index(counts)
 
 
+def dendrogram_purity(counts: np.ndarray, tree: np.ndarray) -> float:
+    """How pure the smallest groups are that hold two pixels of a class.
+
+    Two different pixels are drawn evenly from all pairs of one class; the smallest group of the
+    tree that holds both is a leaf or a merge, and the share of that class among its pixels is
+    their purity. This is its expectation over all pairs, exactly: pairs first meet in a leaf, or
+    where a merge brings a pixel of either side together.
+
+    Args:
+        counts: `[class, leaf]` pixels.
+        tree: `[leaf - 1, 4]` linkage matrix over the leaves in that order.
+
+    Returns:
+        0..1, 1 if every group before the last merges holds one class; NaN without a pair.
+    """
+    nodes = [leaf.astype(np.float64) for leaf in counts.T]
+    pairs = [leaf * (leaf - 1) / 2 for leaf in nodes]
+    for left, right in tree[:, :2].astype(int):
+        pairs.append(nodes[left] * nodes[right])
+        nodes.append(nodes[left] + nodes[right])
+    pure = sum(
+        float(met @ node) / node.sum() for met, node in zip(pairs, nodes, strict=True) if met.any()
+    )
+    total = float(np.sum(pairs))
+    return pure / total if total else math.nan
+
+
+def best_iou(counts: np.ndarray, of_class: int) -> float:
+    """IoU of a class with the one cluster that fits it best, over labelled pixels.
+
+    Args:
+        counts: `[class, cluster]` pixels.
+        of_class: row of the class.
+    """
+    right = counts[of_class]
+    union = counts[of_class].sum() + counts.sum(axis=0) - right
+    return float(np.max(right / np.maximum(union, 1)))
+
+
+def confusion(maps: Sequence[np.ndarray], truth: Truth, clusters: int) -> np.ndarray:
+    """`[class, cluster]` int64 pixels of all scenes together."""
+    counts = np.zeros((len(truth.classes), clusters), np.int64)
+    for labels, real in zip(maps, truth.labels, strict=True):
+        counts += metrics.confusion(real, labels, *counts.shape)
+    return counts
+
+
 def measure(maps: Sequence[np.ndarray], truth: Truth, clusters: int) -> dict[str, Any]:
     """Every measure of one segmentation of a set of scenes.
 
@@ -135,26 +183,32 @@ def measure(maps: Sequence[np.ndarray], truth: Truth, clusters: int) -> dict[str
 
     Returns:
         `background_iou`, `tissue_iou`, `background_tissue` (their mean), `iou` (each class, every
-        cluster mapped by majority), `accuracy` (one to one by the Hungarian method), `nmi`,
-        `ari`, `stray` (regions a megapixel), `boundary_f`, `active` (clusters with at least
-        0.1 % of the pixels); None where a measure is not defined.
+        cluster mapped by majority), `majority` (accuracy by that map), `accuracy` and
+        `mean_iou_one_to_one` (mean over the classes; one to one by the Hungarian method),
+        `rarest_iou` (the rarest class with its best cluster), `nmi`, `ari`, `stray` (regions a
+        megapixel), `boundary_f`, `active` (clusters with at least 0.1 % of the pixels); None where
+        a measure is not defined.
     """
-    counts = np.zeros((len(truth.classes), clusters), np.int64)
+    counts = confusion(maps, truth, clusters)
     edges, stray, pixels = np.zeros(4, np.int64), 0, np.zeros(clusters + 1, np.int64)
     for labels, real in zip(maps, truth.labels, strict=True):
-        counts += metrics.confusion(real, labels, *counts.shape)
         edges += boundary_counts(labels, real)
         stray += stray_regions(labels)
         pixels += np.bincount(labels.ravel(), minlength=clusters + 1)
     by_majority = metrics.scores(counts, truth.classes, truth.background, "majority")
     one_to_one = metrics.apply_table(counts, metrics.map_clusters(counts, "hungarian"))
+    of_class = counts.sum(axis=1)
+    rarest = int(np.argmin(np.where(of_class > 0, of_class, of_class.max() + 1)))
     inside, edge_score = int(pixels[1:].sum()), boundary_f(edges)
     return {
         "background_iou": by_majority.get("background_iou"),
         "tissue_iou": by_majority.get("tissue_iou"),
         "background_tissue": by_majority.get("background_tissue_mean_iou"),
         "iou": by_majority["iou"],
+        "majority": by_majority["accuracy"],
         "accuracy": metrics.accuracy(one_to_one),
+        "mean_iou_one_to_one": float(np.nanmean(metrics.iou(one_to_one))),
+        "rarest_iou": best_iou(counts, rarest),
         "nmi": by_majority["nmi"],
         "ari": by_majority["ari"],
         "stray": stray / inside * 1e6 if inside else None,

@@ -1,6 +1,6 @@
 """How good the clusters are: DGC, its own start, baselines, ablations; results and their page.
 
-    python benchmarks/quality.py --real samson=samson.mat:samson.mat:S_GT
+    python benchmarks/quality.py --real-folder SCENES --real samson=samson.mat:samson.mat:S_GT
 
 No label is used but to score. Every training takes `configs/default.py` with the overrides that
 its row names. A *row* is one training or one fit of a baseline; it is written to `quality.json`
@@ -25,63 +25,43 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import agreement  # noqa: E402
 import baselines  # noqa: E402
+import data_sets  # noqa: E402
 import jax  # noqa: E402
 import quality_page  # noqa: E402
 import quality_tables  # noqa: E402
-from rows import Data, Job, Overrides, Settings, fingerprint, measured  # noqa: E402
+from data_sets import LEAVES, VEINS, DataSet, Overrides, Veins  # noqa: E402
+from rows import Job, Settings, defaults, fingerprint, kind, measured, plain  # noqa: E402
 
 from configs import default, paper  # noqa: E402
-from dgc_jax.data.leaves import BACKGROUND, CLASSES, Leaves, cache_folder, ensure  # noqa: E402
-from dgc_jax.data.scenes import open_scenes  # noqa: E402
+from dgc_jax.data.leaves import Leaves, cache_folder  # noqa: E402
 from dgc_jax.errors import InputError  # noqa: E402
 from dgc_jax.show.files import replacing  # noqa: E402
 from dgc_jax.train import options  # noqa: E402
 
-PARTS = ("dgc", "start", "baselines", "real", "ablations")
+PARTS = ("real", "leaves", "veins", "ablations")
 
 
 def _published() -> Overrides:
-    """What `configs/paper.py` sets; `train.steps` as a factor."""
+    """What `configs/paper.py` sets; `train.steps` as a factor, and as many centroids as classes."""
     here, there = (options.flat(module.get_config().to_dict()) for module in (default, paper))
     changed = {name: there[name] for name in there if there[name] != here[name]}
     del changed["clusters.final"]
-    return changed | {"train.steps": there["train.steps"] // here["train.steps"]}
+    steps = there["train.steps"] // here["train.steps"]
+    return changed | {"train.steps": steps, "clusters.train": None}
 
 
 ABLATIONS: dict[str, Overrides] = {
-    "without compactness": {"loss.compactness": 0.0},
-    "without orthogonality": {"loss.orthogonality": 0.0},
-    "without consistency": {"loss.consistency": 0.0},
-    "without balance": {"loss.balance": 0.0},
-    "without the anchor": {"loss.anchor": 0.0},
-    "random start of the centroids": {"centroids.start": "random"},
-    "start not whitened": {"model.whiten": 0.0},
-    "start of the network alone, not whitened": {
-        "model.whiten": 0.0,
-        "model.linear": 0.0,
-        "model.network": 1.0,
-    },
-    "without flips and turns": {"augment.flip": 0.0, "augment.turn": 0.0},
+    "without the network": {"model.network": 0.0},
+    "bandwidth not learned": {"optim.bandwidth": 0.0},
+    "balance of the same pixels": {"loss.displacement": 0},
+    "light not calibrated": {"augment.agreement": 0.0},
     "without changed light": {"augment.gain": 0.0, "augment.tilt": 0.0},
-    "with noise": {"augment.noise": 0.01},
-    "no mean shift": {"model.iterations": 0},
-    "1 mean shift": {"model.iterations": 1},
-    "10 mean shifts": {"model.iterations": 10},
-    quality_tables.LONGER: {"train.steps": 3},
-    quality_tables.NEVER_STOPPED: {"train.steps": 3, "monitor.patience": 0},
-    "16 trained clusters": {"clusters.train": 16},
-    "32 trained clusters": {"clusters.train": 32},
-    "4 trained clusters (direct)": {"clusters.train": 4},
-    "every band": {"data.bin_width": 0.0},
-    "input: band": {"data.normalisation": "band"},
-    "input: log": {"data.normalisation": "log"},
-    "input: l2": {"data.normalisation": "l2"},
+    "without consistency": {"loss.consistency": 0.0},
+    "one bank, no vote": {"clusters.starts": 1},
+    "without mean shift": {"model.iterations": 0},
     "the published recipe (configs/paper.py)": _published(),
 }
-"""What each ablation sets; `train.steps` is a factor."""
-
-
-_PLAIN = Job("dgc", "leaves", "DGC", 0, {})
+"""What each ablation sets; `train.steps` is a factor, `clusters.train` None the final number."""
 
 
 def settings_of(smoke: bool) -> Settings:
@@ -94,7 +74,7 @@ def settings_of(smoke: bool) -> Settings:
         "other light": dataclasses.replace(unseen, light=2.0),
     }
     if not smoke:
-        return Settings(sets, {}, (2, 4, 16), baselines.METHODS, tuple(ABLATIONS))
+        return Settings(sets, Veins(), {}, (2, 4, 16), baselines.METHODS, tuple(ABLATIONS))
     base = {
         "data.crop": 32,
         "data.batch": 2,
@@ -106,97 +86,84 @@ def settings_of(smoke: bool) -> Settings:
         "monitor.probes": 2,
         "monitor.every": 1,
     }
-    methods = (baselines.PLAIN[0], baselines.METHODS[-1])
-    return Settings(sets, base, (2, 4), methods, ("no mean shift",))
+    methods = (baselines.PLAIN[0], baselines.MERGED)
+    veins = Veins(scenes=2, size=64, bands=30)
+    return Settings(sets, veins, base, (2, 4), methods, ("without mean shift",))
 
 
-def jobs(args: argparse.Namespace, settings: Settings, reals: Mapping[str, Any]) -> list[Job]:
+def real_sets(args: argparse.Namespace) -> dict[str, DataSet]:
+    """The real data sets that are named, and those in the folder, of which it says what they are.
+
+    Raises:
+        InputError: if one cannot be read, or two have one name.
+    """
+    named: list[tuple[str, Overrides]] = list(args.real)
+    if args.real_folder:
+        found, left_out = data_sets.in_folder(args.real_folder)
+        named += found.items()
+        print(*left_out, sep="\n", end="\n" if left_out else "")
+    reals: dict[str, DataSet] = {}
+    for name, overrides in named:
+        if name in reals or name in (LEAVES, VEINS):
+            raise InputError(f"--real: expected another name, found {name!r} twice; rename one.")
+        reals[name] = data_sets.real_set(name, overrides)
+        about = data_sets.described(reals[name].sets["train"])
+        print(f"{name}: {quality_tables.data_set(about)}")
+    return reals
+
+
+def simulated(settings: Settings) -> tuple[DataSet, DataSet]:
+    """The leaves and those of the other simulator, as far as jobs need to know them."""
+    leaves = DataSet(LEAVES, {}, 4, settings.clusters, {})
+    return leaves, DataSet(VEINS, data_sets.vein_overrides(settings.veins), 4, (4, 5, 6), {})
+
+
+def jobs(args: argparse.Namespace, settings: Settings, reals: Mapping[str, DataSet]) -> list[Job]:
     """Every row of the benchmark, those that say most first."""
-    plain = default.get_config()
-    plain.update_from_flattened_dict(settings.base)
-    now = options.flat(plain.to_dict())
-    seeds = range(args.seeds)
-    found = [Job("dgc", "leaves", "DGC", seed, {}) for seed in seeds]
-    stay = {"train.steps": 0}
-    found += [Job("start", "leaves", quality_tables.START, seed, stay) for seed in seeds]
-    for method in settings.methods:
-        found += [Job("baselines", "leaves", method, seed, None) for seed in seeds]
-    for name, overrides in reals.items():
-        for seed in seeds:
-            found.append(Job("real", name, "DGC", seed, overrides))
-            found.append(Job("real", name, quality_tables.START, seed, {**overrides, **stay}))
-            found += [Job("real", name, method, seed, None) for method in settings.methods]
-    for name in settings.ablations:
-        changed = dict(ABLATIONS[name])
-        if "train.steps" in changed:
-            changed["train.steps"] *= now["train.steps"]
-        if all(now[field] == value for field, value in changed.items()):
-            continue  # it is the default
-        # That longer training does no harm is asked of every seed.
-        longer = name == quality_tables.LONGER
-        for seed in seeds if longer else range(min(args.ablation_seeds, args.seeds)):
-            found.append(Job("ablations", "leaves", name, seed, changed))
+    steps = plain(settings).train.steps
+    leaves, veins = simulated(settings)
+    wanted = [("real", of, args.real_seeds) for of in reals.values()]
+    wanted += [("leaves", leaves, args.seeds), ("veins", veins, args.vein_seeds)]
+    found = []
+
+    def add(part: str, of: DataSet, method: str, seed: int, overrides: Overrides | None) -> None:
+        overrides = None if overrides is None else {**of.overrides, **overrides}
+        found.append(Job(part, of.name, method, seed, overrides, of.final, of.clusters))
+
+    for part, of, seeds in wanted:
+        for seed in range(seeds):
+            add(part, of, quality_tables.DGC, seed, {})
+            add(part, of, quality_tables.START, seed, {"train.steps": 0})
+            for method in settings.methods:
+                add(part, of, method, seed, None)
+    for part, of, seeds in wanted[:-1]:
+        if part == "real" and data_sets.described(of.sets["train"])["anomaly"]:
+            continue  # it is in no mean, by which ablations are judged
+        for name in settings.ablations:
+            changed = dict(ABLATIONS[name])
+            if "train.steps" in changed:
+                changed["train.steps"] *= steps
+            for seed in range(min(args.ablation_seeds, seeds)):
+                add("ablations", of, name, seed, changed)
     return [job for job in found if job.part in args.only]
 
 
-def leaf_data(parameters: Leaves) -> Data:
-    """The simulated scenes, written when they are missing, with their truth."""
-    scenes = open_scenes(ensure(parameters), classes=CLASSES)
-    return Data(scenes, agreement.Truth([_labels(scene) for scene in scenes], CLASSES, BACKGROUND))
-
-
-def real_data(overrides: Overrides) -> Data:
-    """A real scene, with its truth.
-
-    Raises:
-        InputError: if it cannot be read, or has no label map.
-    """
-    config = default.get_config()
-    config.update_from_flattened_dict(overrides)
-    scenes = options.scenes(config)
-    maps = [scene.read_labels() for scene in scenes]
-    if any(truth is None for truth in maps):
-        raise InputError(
-            f"--real: expected a label map for {config.data.scenes}, found none; "
-            "name it, as in --real NAME=SCENE:LABELS."
-        )
-    labels = [truth.labels for truth in maps if truth is not None]
-    number = max(int(each.max()) for each in labels)
-    return Data(
-        scenes, agreement.Truth(labels, tuple(f"class {k}" for k in range(1, number + 1)), None)
-    )
-
-
-def _labels(scene: Any) -> Any:
-    return scene.read_labels().labels
-
-
-def real_scene(text: str) -> tuple[str, dict[str, Any]]:
-    """`NAME=SCENE[:LABELS]` as a name and overrides."""
-    name, equals, where = text.partition("=")
-    scene, _, labels = where.partition(":")
-    if not (name and equals and scene):
-        raise argparse.ArgumentTypeError(f"expected NAME=SCENE[:LABELS], found {text!r}")
-    return name, {"data.scenes": scene} | ({"data.labels": labels} if labels else {})
-
-
-def about(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+def about(
+    args: argparse.Namespace, settings: Settings, reals: Mapping[str, DataSet]
+) -> dict[str, Any]:
     """What was run, where and with what, for the page."""
-    plain = default.get_config()
-    plain.update_from_flattened_dict(settings.base)
     packages = ("jax", "flax", "optax", "numpy", "scipy", "scikit-learn")
     return {
         "date": datetime.date.today().isoformat(),
         "smoke": args.smoke,
-        "seeds": args.seeds,
-        "ablation_seeds": args.ablation_seeds,
-        "real": [name for name, _ in args.real],
         "machine": f"{jax.default_backend().upper()}, {os.cpu_count()} cores, "
         f"{platform.system()} {platform.machine()}",
         "versions": {"Python": platform.python_version()} | {p: version(p) for p in packages},
         "sets": {name: dataclasses.asdict(leaves) for name, leaves in settings.sets.items()},
-        "default": fingerprint(_PLAIN, settings),
-        "config": options.flat(options.as_json(plain)),
+        "veins": settings.veins._asdict(),
+        "real": {name: data_sets.described(of.sets["train"]) for name, of in reals.items()},
+        "defaults": defaults(settings),
+        "config": options.flat(options.as_json(plain(settings))),
         "ablations": {name: ABLATIONS[name] for name in settings.ablations},
     }
 
@@ -206,11 +173,15 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--out", help="folder of quality.json; default: benchmarks/results")
     parser.add_argument("--page", help="default: docs/quality.md; with --smoke OUT/quality.md")
-    parser.add_argument("--seeds", type=int, help="default: 5; with --smoke 1")
-    parser.add_argument("--ablation-seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, help="of the leaves; default: 5; with --smoke 1")
+    parser.add_argument("--vein-seeds", type=int, help="default: 3; with --smoke 1")
+    parser.add_argument("--real-seeds", type=int, help="default: 3; with --smoke 1")
+    parser.add_argument("--ablation-seeds", type=int, default=1)
     parser.add_argument(
-        "--real", type=real_scene, nargs="+", action="extend", default=[], metavar="NAME=SCENE"
-    )
+        "--real", type=data_sets.real_scene, nargs="+", action="extend", default=[],
+        metavar="NAME=SCENE[:LABELS]", help="real data sets",
+    )  # fmt: skip
+    parser.add_argument("--real-folder", metavar="DIR", help="every scene in it, with its labels")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--smoke", action="store_true", help="a test of it, with tiny scenes")
     parser.add_argument("--render", action="store_true", help="only make the page")
@@ -220,7 +191,9 @@ def arguments() -> argparse.Namespace:
     args.only = args.only.split(",")
     if unknown := set(args.only) - set(PARTS):
         parser.error(f"--only: expected {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
-    args.seeds = args.seeds or (1 if args.smoke else 5)
+    for name, number in (("seeds", 5), ("vein_seeds", 3), ("real_seeds", 3)):
+        if getattr(args, name) is None:
+            setattr(args, name, 1 if args.smoke else number)
     args.out = args.out or str(
         pathlib.Path(cache_folder(), "smoke") if args.smoke else ROOT / "benchmarks" / "results"
     )
@@ -249,40 +222,60 @@ def _rounded(value: Any) -> Any:
     return value
 
 
+def drop_stale(
+    rows: dict[str, Any], planned: list[Job], settings: Settings, fresh: bool = False
+) -> None:
+    """Takes out rows of other settings, which would mislead on the page."""
+    now = set(defaults(settings).values())
+    for name, row in list(rows.items()):
+        gone = row["part"] == "ablations" and row["method"] not in settings.ablations
+        if row.get("default") not in now or gone:
+            del rows[name]
+    for job in planned:
+        row = rows.get(job.name)
+        if row and (fresh or "failed" in row or row["settings"] != fingerprint(job, settings)):
+            del rows[job.name]
+
+
 def run(args: argparse.Namespace, results: dict[str, Any], path: str) -> None:
     """Measures the rows that are missing, and saves after each."""
-    settings = settings_of(args.smoke)
-    rows, data = results["rows"], {name: {"train": real_data(o)} for name, o in args.real}
-    planned = jobs(args, settings, dict(args.real))
-    wanted = {(job.part, job.method) for job in planned}
-    for name, row in list(rows.items()):
-        measured_here = row["scene"] == "leaves" and row["part"] in args.only
-        if measured_here and (row["part"], row["method"]) not in wanted:
-            del rows[name]  # it has become the default, or is no longer asked for
-    for job in planned:  # those of other settings would mislead on the page
-        row = rows.get(job.name)
-        if row and (args.fresh or "failed" in row or row["settings"] != fingerprint(job, settings)):
-            del rows[job.name]
+    settings, reals = settings_of(args.smoke), real_sets(args)
+    rows, planned = results["rows"], jobs(args, settings, reals)
+    drop_stale(rows, planned, settings, args.fresh)
     missing = [job for job in planned if job.name not in rows]
-    trainings = sum(job.overrides is not None for job in missing)
-    print(f"{len(planned)} rows, {len(missing)} missing, of which {trainings} are trainings")
+    counts = {k: sum(kind(job) == k for job in missing) for k in ("training", "baseline")}
+    print(
+        f"{len(planned)} rows, {len(missing)} missing: {counts['training']} trainings, "
+        f"{counts['baseline']} baselines"
+    )
     if args.plan:
         print(*(f"  {job.name}" for job in missing), sep="\n")
         return
-    results["about"] |= about(args, settings)
+    data = {name: of.sets for name, of in reals.items()}
+    known = results["about"].get("real", {})
+    results["about"] |= about(args, settings, reals)
+    results["about"]["real"] = known | results["about"]["real"]
     save(path, results)
-    if any(job.scene == "leaves" for job in missing):
-        data["leaves"] = {name: leaf_data(leaves) for name, leaves in settings.sets.items()}
-        truth = data["leaves"]["train"].truth.labels
-        stray = sum(agreement.stray_regions(labels) for labels in truth)
-        results["about"]["truth_stray"] = stray / sum(labels.size for labels in truth) * 1e6
     maps_folder = os.path.join(cache_folder(), "quality")
     for number, job in enumerate(missing, 1):
+        if job.scene not in data:
+            data[job.scene] = _simulate(job.scene, settings, results["about"])
         row = rows[job.name] = measured(job, settings, data[job.scene], maps_folder)
         save(path, results)
         print(f"[{number}/{len(missing)}] {job.name}: {quality_tables.line(row)}", flush=True)
         if job.part == "ablations":
             jax.clear_caches()  # each compiles programs of its own
+
+
+def _simulate(scene: str, settings: Settings, said: dict[str, Any]) -> dict[str, data_sets.Data]:
+    """The scenes of a simulator, by what they are there for."""
+    if scene == VEINS:
+        return {"train": data_sets.vein_data(settings.veins)}
+    sets = {name: data_sets.leaf_data(leaves) for name, leaves in settings.sets.items()}
+    truth = sets["train"].truth.labels
+    stray = sum(agreement.stray_regions(labels) for labels in truth)
+    said["truth_stray"] = stray / sum(labels.size for labels in truth) * 1e6
+    return sets
 
 
 def main() -> None:

@@ -15,8 +15,11 @@ sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
 
 import agreement
 import baselines
+import data_sets
+import quality
 import quality_page
 import quality_tables
+import scipy.cluster.hierarchy
 
 
 def picture(text: str) -> np.ndarray:
@@ -93,57 +96,184 @@ def test_measures_use_a_majority_map_and_count_stray_regions_a_megapixel() -> No
     assert found["background_iou"] == pytest.approx(1999 / 2000)
     assert found["iou"]["lesion"] == pytest.approx(1000 / 1001)
     assert found["accuracy"] == pytest.approx(3000 / 4000)  # one background only
+    assert found["majority"] == pytest.approx(3000 / 4000)
+    one_to_one = (0 + 1000 / 1999 + 1 + 1000 / 1001) / 4
+    assert found["mean_iou_one_to_one"] == pytest.approx(one_to_one)
+    assert found["rarest_iou"] == pytest.approx(999 / 2000)  # the first of equally rare ones
     assert found["stray"] == pytest.approx(1e6 / 4000)
     assert found["active"] == 3
 
 
-def test_clusters_merge_by_the_angle_between_their_spectra_not_by_brightness() -> None:
-    spectra = np.array([[1.0, 2, 3], [3, 2, 1], [10, 20, 31], [0.3, 0.2, 0.11], [5, 0, 0]])
-    assert baselines.merge_by_cosine(spectra, 3).tolist() == [1, 2, 1, 2, 3]
-    assert baselines.merge_by_cosine(spectra, 2).tolist() == [1, 2, 1, 2, 2]
+def brute_force(classes: np.ndarray, leaves: np.ndarray, tree: np.ndarray) -> float:
+    """Dendrogram purity, pair of pixels by pair of pixels."""
+    members = [{leaf} for leaf in range(len(tree) + 1)]
+    for left, right in tree[:, :2].astype(int):
+        members.append(members[left] | members[right])
+    purities = []
+    for i in range(len(classes)):
+        for j in range(i):
+            if classes[i] != classes[j]:
+                continue
+            group = min((m for m in members if {leaves[i], leaves[j]} <= m), key=len)
+            inside = np.isin(leaves, list(group))
+            purities.append(np.mean(classes[inside] == classes[i]))
+    return float(np.mean(purities))
 
 
-@pytest.mark.parametrize("method", ["K-means, L2", "K-means 32, merged", "PCA + GMM"])
-def test_baselines_tell_two_materials_apart(method: str) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_dendrogram_purity_is_that_of_all_pairs_of_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    leaves, classes = rng.integers(0, 6, 60), rng.integers(0, 3, 60)
+    leaves[leaves == 4] = 3  # a leaf without labelled pixels
+    tree = scipy.cluster.hierarchy.linkage(rng.normal(size=(6, 2)))
+    counts = np.zeros((3, 6), np.int64)
+    np.add.at(counts, (classes, leaves), 1)
+    expected = brute_force(classes, leaves, tree)
+    assert agreement.dendrogram_purity(counts, tree) == pytest.approx(expected)
+
+
+def test_a_tree_that_keeps_classes_apart_to_the_last_is_pure() -> None:
+    tree = np.array([[0, 1, 1, 2], [2, 3, 2, 2], [4, 5, 3, 4]], float)
+    assert agreement.dendrogram_purity(np.array([[3, 2, 0, 0], [0, 0, 1, 9]]), tree) == 1
+    assert np.isnan(agreement.dendrogram_purity(np.array([[1, 0, 0, 0], [0, 0, 1, 0]]), tree))
+
+
+def test_the_best_cluster_of_a_class_is_that_of_the_greatest_iou() -> None:
+    counts = np.array([[90, 10, 100], [0, 8, 4]])
+    assert agreement.best_iou(counts, 1) == pytest.approx(8 / (12 + 10))
+    assert agreement.best_iou(counts, 0) == pytest.approx(100 / (200 + 4))
+
+
+def materials(kinds: int) -> tuple[np.ndarray, np.ndarray]:
+    """A scene `[24, 24, 6]` of quarters of different materials, and which they are, from 1."""
     rng = np.random.default_rng(0)
-    material = rng.integers(0, 2, 600)
-    spectra = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])[material]
-    if method != "PCA + GMM":  # which knows nothing of brightness
-        spectra = spectra * rng.uniform(0.2, 2, (600, 1))
-    spectra = (spectra + rng.normal(0, 0.002, spectra.shape)).astype(np.float32)
-    label = baselines.fit(method, spectra[:400], np.eye(4, dtype=np.float32), (2,), 0)
-    assert agreement.pairwise_ari([label(spectra)["2"]], [material + 1]) == 1
+    truth = np.arange(24)[:, None] // 12 * 2 + np.arange(24)[None] // 12
+    truth = truth % kinds + 1
+    spectra = rng.uniform(0.1, 0.6, (kinds, 6))[truth - 1]
+    noise = rng.normal(0, 0.004, spectra.shape)
+    return (spectra * rng.uniform(0.95, 1.05, (24, 24, 1)) + noise).astype(np.float32), truth
 
 
-def row(seed: int, background_tissue: float, lesion: float, ari_with: dict[str, float]) -> dict:
-    """A row of the results, as far as the targets read it."""
+@pytest.mark.parametrize("method", baselines.FIXED)
+def test_baselines_tell_two_materials_apart(method: str) -> None:
+    scene, truth = materials(2)
+    label = baselines.fit(method, scene.reshape(-1, 6)[::2], (2,), 0)
+    found = label(scene.reshape(-1, 6))["2"].reshape(24, 24)
+    assert agreement.pairwise_ari([found], [truth]) == 1
+
+
+def test_merged_k_means_numbers_pixels_by_the_leaves_of_its_tree() -> None:
+    scene, truth = materials(4)
+    valid = np.ones((24, 24), bool)
+    valid[:2] = False
+    label, tree = baselines.fit_merged(
+        scene[valid], [(scene, valid)], np.eye(6, dtype=np.float32), final=4, seed=0, over=12
+    )
+    leaves = label(scene.reshape(-1, 6)).reshape(24, 24)
+    assert set(np.unique(leaves[valid])) == set(range(1, len(tree) + 2))
+    merged = baselines.cut_tree(tree, 4)[leaves - 1] + 1
+    assert agreement.pairwise_ari([merged[2:]], [truth[2:]]) == 1
+
+
+def test_k_means_is_described_as_clusters_of_dgc_are() -> None:
+    scene, _ = materials(2)
+    scene[0, 0] = -0.5
+    valid = np.ones((24, 24), bool)
+    centres = np.stack([scene[valid].mean(axis=0), scene[5, 5], np.full(6, -0.5)])
+    labels = np.full((24, 24), -1)
+    distance = ((scene[..., None, :] - centres) ** 2).sum(axis=-1)
+    labels[valid] = distance[valid].argmin(axis=1)
+    found = baselines.describe(
+        [(scene, valid)], [labels], np.eye(6, dtype=np.float32), lambda x: x, centres
+    )
+    assert found.counts.tolist() == np.bincount(labels.ravel(), minlength=3).tolist()
+    assert found.spectra[2].tolist() == [0] * 6  # clipped
+    width = distance.min(axis=-1).mean()
+    q = np.exp(-distance / (2 * width))
+    q /= q.sum(axis=-1, keepdims=True)
+    for k in range(3):
+        np.testing.assert_allclose(found.overlap[k], q[labels == k].sum(axis=0), rtol=1e-4)
+    np.testing.assert_array_equal(found.neighbours, found.neighbours.T)
+
+
+def row(method: str, seed: int, **changes: object) -> dict:
+    """A row of the leaves, as far as the targets read it."""
     of_set = {
-        "background_tissue": background_tissue,
-        "iou": {"lesion": lesion},
+        "background_tissue": 0.999,
+        "iou": {"lesion": 0.95},
+        "mean_iou_one_to_one": 0.95,
         "stray": 100.0,
-        "ari_with": ari_with,
+        "active": 60,
+        "ari_with": {},
     }
-    maps = {k: dict.fromkeys(("train", "same light"), of_set) for k in ("2", "4")}
-    about = {"part": "dgc", "scene": "leaves", "method": "DGC", "default": "d"}
-    return {**about, "seed": seed, "maps": maps}
+    of_set |= {name: value for name, value in changes.items() if name in of_set}
+    sets = dict.fromkeys(("train", "same light", "other light"), of_set)
+    row = {"part": "leaves", "scene": "leaves", "method": method, "seed": seed, "default": "d"}
+    return {**row, "clusters": [2, 4], "maps": dict.fromkeys(("2", "4", "unmerged"), sets)}
 
 
-def test_targets_are_judged_on_the_worst_seed_and_on_all_pairs() -> None:
-    rows = [
-        row(0, 0.996, 0.95, {}),
-        row(1, 0.999, 0.84, {"0": 0.99}),
-        row(2, 0.998, 0.94, {"0": 0.98, "1": 0.96}),
-        {**row(0, 0.1, 0.1, {}), "default": "an earlier one"},
-    ]
-    results = {"about": {"default": "d"}, "rows": dict(enumerate(rows))}
-    text = quality_page.targets(results)
-    verdicts = {line.split("|")[1].strip(): line.split("|")[3:5] for line in text.splitlines()}
-    found = {name: [cell.strip() for cell in cells] for name, cells in verdicts.items()}
-    assert found["K = 4: background/tissue, worst seed"] == ["0.9960", "pass"]
-    assert found["K = 4: lesion IoU, mean"] == ["0.9100", "pass"]
-    assert found["K = 4: lesion IoU, worst seed"] == ["0.8400", "miss"]
-    assert found["K = 4: ARI between seeds, mean"] == ["0.9767", "miss"]
-    assert found["0 real scenes: mean overall accuracy"] == ["not measured", "-"]
+def real_row(scene: str, method: str, accuracy: float, active: int = 50) -> dict:
+    """A row of a real data set with 3 classes."""
+    measures = {"accuracy": accuracy, "majority": accuracy + 0.1, "purity": 0.5, "active": active}
+    maps = {level: {"train": measures} for level in ("3", "6", "unmerged")}
+    row = {"part": "real", "scene": scene, "method": method, "seed": 0, "default": "d"}
+    return {**row, "clusters": [3, 6], "maps": maps}
+
+
+def verdicts(rows: list[dict]) -> dict[str, list[str]]:
+    """Of each target what was reached, the worst, and the verdict."""
+    real = {name: {"anomaly": name == "odd"} for name in ("a", "b", "odd")}
+    about = {"defaults": {"training": "d"}, "real": real}
+    text = quality_page.targets({"about": about, "rows": dict(enumerate(rows))})
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    return {line[0]: line[2:] for line in lines}
+
+
+def test_targets_of_leaves_are_judged_on_means_and_worst_seeds() -> None:
+    found = verdicts(
+        [
+            row("DGC", 0, iou={"lesion": 0.97}),
+            row("DGC", 1, iou={"lesion": 0.92}, ari_with={"0": 0.99}),
+            row("DGC", 2, mean_iou_one_to_one=0.8, ari_with={"0": 0.98, "1": 0.96}),
+            {**row("DGC", 0, background_tissue=0.1), "default": "an earlier one"},
+            row("start (0 steps)", 2, active=80),
+            row("K-means, raw", 0, stray=400.0),
+        ]
+    )
+    worst = "leaves, K = 4: mean IoU of the classes, worst seed"
+    assert found[worst] == ["0.8000", "0.8000", "miss"]
+    assert found["leaves, K = 4: background/tissue, worst seed"] == ["0.9990", "0.9990", "pass"]
+    assert found["leaves, K = 4: lesion, mean"] == ["0.9467", "0.9200", "miss"]
+    assert found["leaves, K = 4: ARI between seeds, mean"] == ["0.9767", "0.9600", "miss"]
+    alive = "clusters alive at the end / at the start, worst of all"
+    assert found[alive] == ["0.7500", "0.7500", "miss"]
+    assert found["leaves, K = 4: stray regions / K-means, raw"] == ["0.2500", "0.2500", "pass"]
+    assert found["leaves, K = 4: stray regions / K-means, L2"] == ["not measured", "-", "-"]
+    assert found["0 real data sets: accuracy at K, mean"] == ["not measured", "-", "-"]
+
+
+def test_targets_of_real_scenes_leave_anomaly_data_out() -> None:
+    found = verdicts(
+        [
+            real_row("a", "DGC", 0.9),
+            real_row("b", "DGC", 0.8),
+            real_row("odd", "DGC", 0.1, active=5),
+            real_row("a", "start (0 steps)", 0.82),
+            real_row("b", "start (0 steps)", 0.82),
+            real_row("odd", "start (0 steps)", 0.2, active=50),
+            real_row("b", "K-means, raw", 0.84),
+            real_row("b", "PCA + GMM", 0.86),
+            real_row("b", "K-means 64, merged", 0.95),
+        ]
+    )
+    assert found["2 real data sets: accuracy at K, mean"] == ["0.8500", "0.8000", "pass"]
+    below = "real: accuracy at K below the best of four fixed baselines, worst data set"
+    assert found[below] == ["0.0600", "0.0600", "miss"]
+    assert found["real: accuracy at K, end less start, mean"] == ["0.0300", "-0.0200", "pass"]
+    worst = "real: accuracy at K, end less start, worst data set"
+    assert found[worst] == ["-0.0200", "-0.0200", "miss"]
+    assert found["real: purity, end less start, mean"][2] == "-"
+    assert found["clusters alive at the end / at the start, worst of all"][2] == "miss"
 
 
 def test_cells_give_mean_sample_deviation_and_worst() -> None:
@@ -153,29 +283,78 @@ def test_cells_give_mean_sample_deviation_and_worst() -> None:
     assert quality_tables.spread([]) == "-"
 
 
+def test_rows_of_other_settings_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["quality.py"])
+    args, settings = quality.arguments(), quality.settings_of(smoke=False)
+    truth = np.ones((10, 10), np.uint8)
+    truth[0, :2] = 2
+    data = data_sets.Data([], agreement.Truth([truth], ("rest", "rare"), None))
+    odd = data_sets.DataSet("odd", {"data.scenes": "odd.npy"}, 2, (2, 4), {"train": data})
+    planned = quality.jobs(args, settings, {"odd": odd})
+    assert {job.scene for job in planned if job.part == "ablations"} == {"leaves"}  # no anomalies
+    now = quality.defaults(settings)
+    rows = {
+        job.name: {
+            "part": job.part,
+            "method": job.method,
+            "default": now[quality.kind(job)],
+            "settings": quality.fingerprint(job, settings),
+        }
+        for job in planned
+    }
+    whole = dict(rows)
+    quality.drop_stale(rows, planned, settings)
+    assert rows == whole
+    rows["real | odd | DGC | 0"]["settings"] = "an earlier one"
+    rows["real | elsewhere | DGC | 0"] = {**rows["real | odd | DGC | 1"], "default": "earlier"}
+    rows["ablations | leaves | a former one | 0"] = {
+        **rows["ablations | leaves | without mean shift | 0"],
+        "method": "a former one",
+    }
+    quality.drop_stale(rows, planned, settings)
+    assert whole.keys() - rows.keys() == {"real | odd | DGC | 0"}
+    assert rows.keys() <= whole.keys()
+
+
 @pytest.mark.slow
 def test_a_tiny_benchmark_leaves_results_and_a_page_and_skips_what_is_measured(
     tmp_path: pathlib.Path,
 ) -> None:
+    scene, truth = materials(4)
+    truth[truth == 3] = 9
+    np.save(tmp_path / "field.npy", scene.repeat(2, axis=0).repeat(2, axis=1))
+    np.save(tmp_path / "field_labels.npy", truth.repeat(2, axis=0).repeat(2, axis=1))
     command = [sys.executable, str(ROOT / "benchmarks" / "quality.py"), "--smoke", "--seeds=2"]
-    command += ["--only=start,baselines", f"--out={tmp_path}"]
+    command += [f"--real=field={tmp_path / 'field.npy'}", "--only=real,leaves"]
+    command += [f"--out={tmp_path / 'out'}"]
     environment = {**os.environ, "DGC_CACHE": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
 
-    def run() -> tuple[str, dict]:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    def run(*more: str) -> tuple[str, dict]:
+        done = subprocess.run([*command, *more], capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
-        return done.stdout, json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
+        path = tmp_path / "out" / "quality.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return done.stdout, found
+
+    shown, results = run("--plan")
+    assert "12 rows, 12 missing: 6 trainings, 6 baselines" in shown
+    assert "real | field | K-means 64, merged | 0" in shown
+    assert not results
 
     shown, results = run()
-    assert "6 rows, 6 missing, of which 2 are trainings" in shown
-    start = [results["rows"][f"start | leaves | start (0 steps) | {seed}"] for seed in (0, 1)]
+    rows = results["rows"]
+    start = [rows[f"leaves | leaves | start (0 steps) | {seed}"] for seed in (0, 1)]
     assert [each["training"]["steps"] for each in start] == [0, 0]
     assert list(start[1]["maps"]["4"]["train"]["ari_with"]) == ["0"]
-    for each in results["rows"].values():
-        assert each["maps"]["4"]["other light"]["background_tissue"] > 0.6
-    page = (tmp_path / "quality.md").read_text(encoding="utf-8")
-    assert page.count("| K-means 32, merged |") == 4  # K = 2, K = 4, unmerged, unseen scenes
+    assert all(each["maps"]["4"]["other light"]["background_tissue"] > 0.6 for each in start)
+    field = rows["real | field | DGC | 0"]
+    assert field["clusters"] == [4, 8]
+    assert field["maps"]["4"]["train"]["accuracy"] > 0.6
+    assert 0.25 < field["maps"]["unmerged"]["train"]["purity"] <= 1
+    page = (tmp_path / "out" / "quality.md").read_text(encoding="utf-8")
+    assert page.index("## Real scenes") < page.index("## Targets") < page.index("## Leaves")
+    assert "| K-means 64, merged |" in page
 
     shown, again = run()
-    assert "6 rows, 0 missing" in shown
-    assert again["rows"] == results["rows"]
+    assert "12 rows, 0 missing" in shown
+    assert again["rows"] == rows
