@@ -15,7 +15,7 @@ from conftest import TinyRun
 from dgc_jax import Cube, InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.data import leaves
-from dgc_jax.model import centroids, normalisation
+from dgc_jax.model import centroids, normalisation, tree
 from dgc_jax.train import loop, options
 from dgc_jax.train.checkpoint import load_model
 from dgc_jax.train.state import embed
@@ -367,7 +367,7 @@ def test_loading_keeps_ids_colours_and_classes(tiny_run: TinyRun, segmenter: Seg
     assert again.identity == segmenter.identity
     np.testing.assert_allclose(again.wavelengths, GRID)
     # The tree is kept: cut at three, it gives the groups that the ids name.
-    groups = centroids.cut_tree(np.array(about["tree"]), 3)
+    groups = tree.cut_tree(np.array(about["tree"]), 3)
     ids = np.array(about["lookup"])[about["live"]]
     assert len({(group, id_) for group, id_ in zip(groups, ids, strict=True)}) == 3
 
