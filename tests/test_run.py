@@ -117,7 +117,8 @@ def test_metrics_name_every_loss_and_what_the_monitor_sees(tiny_run: TinyRun) ->
         assert 1 <= entry["monitor/active_clusters"] <= 8
     assert os.listdir(tiny_run.workdir / "tensorboard")
     with open(tiny_run.workdir / "config.json", encoding="utf-8") as file:
-        assert json.load(file)["clusters"] == {"train": 8, "final": 3, "sample": 16}
+        clusters = json.load(file)["clusters"]
+    assert clusters == {"train": 8, "starts": 5, "final": 3, "sample": 16}
 
 
 def test_run_without_a_terminal_tells_its_progress_in_lines(tiny_run: TinyRun) -> None:
