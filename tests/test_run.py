@@ -123,6 +123,11 @@ def test_metrics_name_every_loss_and_what_the_monitor_sees(tiny_run: TinyRun) ->
 
 def test_run_without_a_terminal_tells_its_progress_in_lines(tiny_run: TinyRun) -> None:
     assert "2 scenes: leaf_00, leaf_01" in tiny_run.shown
+    light = re.search(r"^light changes: gain (\S+), tilt (\S+) \((\d+)% of", tiny_run.shown, re.M)
+    assert light is not None
+    gain, tilt, percent = (float(number) for number in light.groups())
+    assert 0 < percent <= 100
+    assert (gain, tilt) == pytest.approx((0.002 * percent, 0.001 * percent), rel=0.2)
     assert re.search(r"^step 12/12  loss \S+", tiny_run.shown, re.MULTILINE)
     assert f"dgc segment {tiny_run.workdir}" in tiny_run.shown
 
@@ -167,6 +172,10 @@ def test_workdir_that_cannot_be_written_is_refused(
     ("field", "value", "told"),
     [
         ("clusters__final", 9, "clusters.final: expected a number from 1 to 8, found 9"),
+        ("clusters__starts", 0, "clusters.starts: expected a number from 1 to 100, found 0"),
+        ("augment__agreement", 1.5, "augment.agreement: expected a number from 0 to 1, found 1.5"),
+        ("loss__displacement", 32, "loss.displacement: expected a number from 0 to 31, found 32"),
+        ("optim__bandwidth", -1.0, "optim.bandwidth: expected a number from 0 to 1000, found -1"),
         ("data__batch", 0, "data.batch: expected a number from 1"),
         ("model__window", 4, "model.window: expected an odd number"),
         ("data__normalisation", "zscore", "data.normalisation: expected one of global, band"),
@@ -255,7 +264,12 @@ def test_interrupted_run_stops_as_early_with_the_same_bits(
         with pytest.raises(Interruption):
             run(config, str(workdir))
     assert not (workdir / "summary.json").exists()
-    again = run(config, str(workdir))
+    with pytest.MonkeyPatch.context() as patch:
+        if saved_steps(workdir):  # what light the scenes bear is in the checkpoint
+            patch.setattr(
+                loop, "calibrate", lambda state, *_, **__: state.replace(light=0 * state.light)
+            )
+        again = run(config, str(workdir))
     assert_same_bits(workdir, whole)
     assert lines(workdir) == lines(whole)
     assert {**again, "seconds": 0} == {**summary, "seconds": 0}
