@@ -192,6 +192,53 @@ def test_bad_values_are_refused_by_name(
         run(tiny_run.config(**{field: value}), str(tmp_path / "run"))
 
 
+SPECTRA = np.array([[0.1, 0.3, 0.6], [0.5, 0.4, 0.2]], np.float32)
+SMALL = {
+    "clusters__train": 2,
+    "clusters__final": 2,
+    "data__classes": None,
+    "data__background": None,
+    "data__crop": 8,
+    "data__sample": 2,
+    "model__embedding": 4,
+    "model__features": (2, 2, 4),
+    "model__iterations": 1,
+    "train__steps": 2,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:only 1 of the trained clusters:UserWarning")
+@pytest.mark.parametrize(
+    ("scene", "clusters"),
+    [
+        (np.broadcast_to(SPECTRA[0], (9, 9, 3)), 1),  # of one material
+        (SPECTRA[None], 2),  # of two pixels
+        (SPECTRA[np.add.outer(np.arange(9), np.arange(9)) % 2], 2),
+    ],
+)
+def test_scene_of_next_to_nothing_is_trained_on(
+    tiny_run: TinyRun, tmp_path: pathlib.Path, scene: np.ndarray, clusters: int
+) -> None:
+    np.save(tmp_path / "scene.npy", scene)
+    config = tiny_run.config(data__scenes=str(tmp_path / "scene.npy"), **SMALL)
+    summary = run(config, str(tmp_path / "run"))
+    assert summary["steps"] == 2
+    assert summary["clusters"] == summary["active_clusters"] == clusters
+    for entry in lines(tmp_path / "run"):
+        assert np.isfinite(list(entry.values())).all()
+    with PIL.Image.open(tmp_path / "run" / "maps" / "scene.png") as picture:
+        assert np.unique(np.asarray(picture)).tolist() == list(range(1, clusters + 1))
+
+
+def test_more_clusters_than_pixels_are_refused(tiny_run: TinyRun, tmp_path: pathlib.Path) -> None:
+    np.save(tmp_path / "scene.npy", SPECTRA[None])
+    small = {**SMALL, "clusters__train": 3}
+    config = tiny_run.config(data__scenes=str(tmp_path / "scene.npy"), **small)
+    with pytest.raises(InputError, match="found 3 clusters for 2 pixels"):
+        run(config, str(tmp_path / "run"))
+
+
 @pytest.mark.slow
 def test_run_killed_at_an_arbitrary_step_ends_with_the_same_bits(
     tiny_run: TinyRun, tmp_path: pathlib.Path
