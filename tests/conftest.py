@@ -21,8 +21,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
 
 import ml_collections  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import rich.console  # noqa: E402
+import scipy.cluster.hierarchy  # noqa: E402
+
+from dgc_jax.model import tree, views  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # launch.py and configs/ are no packages that pip installs
@@ -53,6 +57,18 @@ class TinyRun(NamedTuple):
         changed = {name.replace("__", "."): value for name, value in changes.items()}
         config.update_from_flattened_dict({**self.overrides, **changed})
         return config
+
+
+def merge_spectra(
+    spectra: np.ndarray, counts: np.ndarray, bank: np.ndarray, clusters: int
+) -> tree.Merge:
+    """Merges clusters of these spectra `[K, band]` and pixels `[K]` by SciPy's tree of shapes."""
+    shapes = np.sqrt(spectra[counts > 0])
+    shapes /= np.linalg.norm(shapes, axis=1, keepdims=True)
+    alone = np.diag(counts)
+    described = views.Description(counts, spectra, alone.astype(float), alone)
+    ward = scipy.cluster.hierarchy.linkage(shapes, "ward")
+    return tree.merge(ward, described, bank, clusters)
 
 
 @pytest.fixture(scope="session")

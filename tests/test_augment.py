@@ -98,6 +98,23 @@ def test_every_strength_changes_the_crops_and_invalid_pixels_stay_zero(strengths
     assert (changed != other).any()
 
 
+def test_a_share_of_the_light_is_that_share_of_gain_and_tilt_and_of_nothing_else():
+    rng = np.random.default_rng(8)
+    crops, valid = jnp.asarray(rng.random((6, 3, 3, 12)), jnp.float32), jnp.ones((6, 3, 3), bool)
+
+    @jax.jit(static_argnums=1)
+    def seen(light, augment):
+        return augment_views(KEY, crops, valid, augment, light)[0]
+
+    full = Augment(gain=0.4, tilt=0.2)
+    np.testing.assert_array_equal(seen(1.0, full), augment_views(KEY, crops, valid, full)[0])
+    half = seen(1.0, Augment(gain=0.2, tilt=0.1))
+    np.testing.assert_allclose(seen(0.5, full), half, rtol=1e-5, atol=1e-6)
+    none = seen(1.0, Augment(gain=0, tilt=0))
+    np.testing.assert_allclose(seen(0.0, full), none, rtol=1e-6, atol=1e-6)
+    assert np.abs(none - half).max() > 0.05
+
+
 def test_validity_turns_with_the_crops():
     rng = np.random.default_rng(4)
     valid = jnp.asarray(rng.random((16, 5, 5)) < 0.6)

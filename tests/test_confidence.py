@@ -27,7 +27,7 @@ from dgc_jax.data import leaves
 from dgc_jax.data.cube import Cube, Pending
 from dgc_jax.model import normalisation
 from dgc_jax.show import confidence
-from dgc_jax.train import loop, monitor, options
+from dgc_jax.train import describe, loop, options
 from dgc_jax.train.state import embed
 
 GRID = np.linspace(400.0, 1000.0, 301)  # nm
@@ -122,13 +122,13 @@ def test_floor_is_the_quantile_of_the_sample_pixels(
     inside = np.concatenate(valid)
     ordered = np.sort(cosines_of(segmenter, np.concatenate(crops), inside).max(-1)[inside])
     assert len(ordered) == 16 * 32 * 32
-    floor, rare = segmenter.similarity_floor, int(monitor.RARE * len(ordered))
+    floor, rare = segmenter.similarity_floor, int(describe.RARE * len(ordered))
     assert floor is not None
     assert rare == 163
     # So many pixels are below it, and a histogram's bin more would be one more.
     assert floor <= ordered[rare] + 1e-6
     assert floor > ordered[rare] - 1e-4 - 1e-6
-    assert floor == pytest.approx(np.quantile(ordered, monitor.RARE), abs=0.02)
+    assert floor == pytest.approx(np.quantile(ordered, describe.RARE), abs=0.02)
 
 
 def test_floor_is_below_every_pixel_where_they_are_few(
@@ -139,7 +139,7 @@ def test_floor_is_below_every_pixel_where_they_are_few(
     crops, valid = next(loop.sample_batches(config, options.scenes(config), 1))
     valid = valid & (np.add.outer(np.arange(32), np.arange(32)) < 13)  # 91: none in a hundred
     assert 0 < valid.sum() < 100
-    floor = monitor.cluster_spectra(state, [(crops, valid)])[2]
+    floor = describe.gather(state, state.centroids[None], [(crops, valid)])[2][0]
     least = cosines_of(segmenter, crops, valid).max(-1)[valid].min()
     assert least - 1e-4 - 1e-6 < floor <= least + 1e-6
 

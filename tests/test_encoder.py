@@ -104,3 +104,49 @@ def test_given_strides_that_leave_several_positions_are_projected():
     variables = module.init(jax.random.key(0), spectra, valid)
     assert variables["params"]["projection"]["kernel"].shape == (3 * 32, 32)
     assert module.apply(variables, spectra, valid).shape == (1, 8, 8, 32)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """An encoder whose maps and residuals are all random, as none are when they are drawn."""
+    spectra, valid = normal(1, 2, 6, 6, 31), np.ones((2, 6, 6), bool)
+    valid[0, 1:3, 2:5] = False
+    module = Encoder(embedding=8, features=(4, 4, 8))
+    params = dict(module.init(jax.random.key(0), spectra, valid)["params"])
+    for seed, name in enumerate(("linear", "mix", "offset", "turn", "blend")):
+        params[name] = 0.5 * normal(seed, *params[name].shape)
+    return module, params, spectra, valid
+
+
+@pytest.mark.parametrize("residuals", [0, 1])
+def test_the_embedding_is_the_unit_sum_of_fixed_maps_and_their_residuals(trained, residuals):
+    module, params, spectra, valid = trained
+    params = {**params, **{n: residuals * params[n] for n in ("turn", "blend")}}
+    y = np.asarray(module.apply({"params": params}, spectra, valid, raw=True), np.float64)
+    maps = {name: params[name].astype(np.float64) for name in ("linear", "mix", "offset")}
+    want = spectra @ maps["linear"] + maps["offset"] + y @ maps["mix"]  # the affine map alone
+    if residuals:
+        want = want + (spectra @ maps["linear"] + maps["offset"]) @ params["turn"]
+        want = want + y @ maps["mix"] @ params["blend"]
+    want /= np.linalg.norm(want, axis=-1, keepdims=True)
+    got = module.apply({"params": params}, spectra, valid)
+    np.testing.assert_allclose(got, np.where(valid[..., None], want, 0), atol=1e-5)
+
+
+def test_residuals_are_drawn_as_zero(trained):
+    module, _, spectra, valid = trained
+    drawn = module.init(jax.random.key(3), spectra, valid)["params"]
+    assert not np.any(drawn["turn"])
+    assert not np.any(drawn["blend"])
+    np.testing.assert_array_equal(drawn["mix"], np.eye(8))
+
+
+def test_the_gradient_reaches_all_but_the_fixed_maps(trained):
+    module, params, spectra, valid = trained
+    aim = normal(9, 2, 6, 6, 8)
+    gradient = jax.grad(lambda p: jnp.sum(aim * module.apply({"params": p}, spectra, valid)))(
+        params
+    )
+    still = {name for name, slope in gradient.items() if not np.any(slope)}
+    assert still == set(encoder.FIXED)
+    assert all(np.isfinite(slope).all() for slope in gradient.values())

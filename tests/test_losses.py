@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.spatial.distance
 import scipy.special
 import scipy.stats
 from scipy.special import log_softmax
@@ -55,9 +56,10 @@ def orthogonality(c, margin=0.3):
 
 def consistency(c):
     use = c.weights > 0
-    a, b = c.log_q[use], c.log_q2[use]
-    divergence = np.sum(np.exp(a) * (a - b), axis=1) + np.sum(np.exp(b) * (b - a), axis=1)
-    return np.mean(divergence) / 2 / np.log(CLUSTERS)
+    a, b = np.exp(c.log_q[use]), np.exp(c.log_q2[use])
+    middle = (a + b) / 2
+    divergence = np.sum(a * np.log2(a / middle) + b * np.log2(b / middle), axis=1) / 2
+    return np.mean(divergence)
 
 
 def balance(c):
@@ -259,10 +261,34 @@ def test_clusters_farther_apart_than_the_margin_do_not_repel_each_other():
 def test_consistency_is_zero_for_equal_predictions_and_only_for_them():
     c = case(0)
     log_q, log_q2 = jnp.asarray(c.log_q), jnp.asarray(c.log_q2)
-    assert losses.consistency(log_q, log_q, jnp.ones(PIXELS)) == 0
+    assert losses.consistency(log_q, log_q, jnp.ones(PIXELS)) == pytest.approx(0, abs=1e-7)
     changed = log_q.at[7].set(log_q2[7])
-    assert losses.consistency(log_q, changed, jnp.ones(PIXELS)) > 0
-    assert losses.consistency(log_q, changed, jnp.ones(PIXELS).at[7].set(0)) == 0
+    assert losses.consistency(log_q, changed, jnp.ones(PIXELS)) > 1e-4
+    without = jnp.ones(PIXELS).at[7].set(0)
+    assert losses.consistency(log_q, changed, without) == pytest.approx(0, abs=1e-7)
+
+
+def test_consistency_is_scipys_jensen_shannon_divergence_in_bits_either_way_round():
+    c = case(3)
+    q1, q2 = np.exp(c.log_q), np.exp(c.log_q2)
+    want = scipy.spatial.distance.jensenshannon(q1, q2, base=2, axis=1) ** 2
+    log_q, log_q2 = jnp.asarray(c.log_q, jnp.float32), jnp.asarray(c.log_q2, jnp.float32)
+    one, other = (
+        losses.consistency(*q, jnp.ones(PIXELS)) for q in ((log_q, log_q2), (log_q2, log_q))
+    )
+    np.testing.assert_allclose(one, want.mean(), rtol=1e-5)
+    assert one == other
+
+
+@pytest.mark.parametrize("far", [50.0, 1e4])
+def test_views_that_see_disjoint_clusters_are_one_bit_apart_and_give_finite_gradients(far):
+    logits = far * np.eye(4)[:2]  # surely the first cluster, surely the second
+    log_q = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
+    loss, gradient = jax.value_and_grad(losses.consistency, argnums=(0, 1))(
+        log_q[:1], log_q[1:], jnp.ones(1)
+    )
+    assert loss == pytest.approx(1, abs=1e-6)
+    assert np.isfinite(gradient).all()
 
 
 def test_minimising_consistency_reconciles_the_shared_pixels_and_leaves_the_others():

@@ -178,23 +178,3 @@ def test_probes_without_a_valid_pixel_settle_nothing(state, probes):
     progress, numbers = observe(state, nowhere, progress)
     assert progress.settled == 0
     assert first["monitor/active_clusters"] == numbers["monitor/active_clusters"] == 0
-
-
-def test_cluster_spectra_are_the_group_means_of_the_valid_pixels(state, probes, embeddings):
-    crops, valid = probes
-    labels = (embeddings @ np.asarray(state.centroids).T).argmax(axis=1)
-    binned = crops[valid].astype(np.float64).reshape(-1, 20, 2).mean(axis=-1)
-    poisoned = np.where(valid[..., None], crops, np.nan)
-    parts = [(poisoned[:1], valid[:1]), (poisoned[1:], valid[1:])]
-    means, counts, _ = monitor.cluster_spectra(state, parts)
-    np.testing.assert_array_equal(counts, np.bincount(labels, minlength=CLUSTERS))
-    assert counts.min() > 0
-    want = [binned[labels == k].mean(axis=0) for k in range(CLUSTERS)]
-    np.testing.assert_allclose(means, want, rtol=1e-5)
-
-
-def test_a_cluster_without_pixels_has_a_spectrum_of_zeros(state, probes):
-    means, counts, _ = monitor.cluster_spectra(with_centroids(state, (1, 1, 2, 3)), [probes])
-    assert counts[1] == 0
-    assert not np.any(means[1])
-    assert counts.sum() == probes[1].sum()

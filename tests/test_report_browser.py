@@ -28,7 +28,7 @@ from dgc_jax.apply import metrics, spectra, view
 from dgc_jax.cli import main
 from dgc_jax.data import leaves
 from dgc_jax.data.scenes import open_scenes
-from dgc_jax.model import centroids
+from dgc_jax.model import tree
 from dgc_jax.show import tables
 from dgc_jax.show.palette import colours
 from dgc_jax.train.checkpoint import load_model, save_model
@@ -70,7 +70,7 @@ def made(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Made:
     about = {name: value for name, value in model.about.items() if name != "leaves"}
     live = np.array(about["live"])
     bank = np.asarray(model.arrays["centroids"])
-    groups = centroids.cut_tree(np.array(about["tree"]), K)
+    groups = tree.cut_tree(np.array(about["tree"]), K)
     nearest = np.argmax(bank @ bank[live].T, axis=1)
     nearest[live] = np.arange(len(live))
     about |= {

@@ -117,11 +117,17 @@ def test_metrics_name_every_loss_and_what_the_monitor_sees(tiny_run: TinyRun) ->
         assert 1 <= entry["monitor/active_clusters"] <= 8
     assert os.listdir(tiny_run.workdir / "tensorboard")
     with open(tiny_run.workdir / "config.json", encoding="utf-8") as file:
-        assert json.load(file)["clusters"] == {"train": 8, "final": 3, "sample": 16}
+        clusters = json.load(file)["clusters"]
+    assert clusters == {"train": 8, "starts": 5, "final": 3, "sample": 16}
 
 
 def test_run_without_a_terminal_tells_its_progress_in_lines(tiny_run: TinyRun) -> None:
     assert "2 scenes: leaf_00, leaf_01" in tiny_run.shown
+    light = re.search(r"^light changes: gain (\S+), tilt (\S+) \((\d+)% of", tiny_run.shown, re.M)
+    assert light is not None
+    gain, tilt, percent = (float(number) for number in light.groups())
+    assert 0 < percent <= 100
+    assert (gain, tilt) == pytest.approx((0.002 * percent, 0.001 * percent), rel=0.2)
     assert re.search(r"^step 12/12  loss \S+", tiny_run.shown, re.MULTILINE)
     assert f"dgc segment {tiny_run.workdir}" in tiny_run.shown
 
@@ -166,6 +172,10 @@ def test_workdir_that_cannot_be_written_is_refused(
     ("field", "value", "told"),
     [
         ("clusters__final", 9, "clusters.final: expected a number from 1 to 8, found 9"),
+        ("clusters__starts", 0, "clusters.starts: expected a number from 1 to 100, found 0"),
+        ("augment__agreement", 1.5, "augment.agreement: expected a number from 0 to 1, found 1.5"),
+        ("loss__displacement", 32, "loss.displacement: expected a number from 0 to 31, found 32"),
+        ("optim__bandwidth", -1.0, "optim.bandwidth: expected a number from 0 to 1000, found -1"),
         ("data__batch", 0, "data.batch: expected a number from 1"),
         ("model__window", 4, "model.window: expected an odd number"),
         ("data__normalisation", "zscore", "data.normalisation: expected one of global, band"),
@@ -180,6 +190,53 @@ def test_bad_values_are_refused_by_name(
 ) -> None:
     with pytest.raises(InputError, match=told):
         run(tiny_run.config(**{field: value}), str(tmp_path / "run"))
+
+
+SPECTRA = np.array([[0.1, 0.3, 0.6], [0.5, 0.4, 0.2]], np.float32)
+SMALL = {
+    "clusters__train": 2,
+    "clusters__final": 2,
+    "data__classes": None,
+    "data__background": None,
+    "data__crop": 8,
+    "data__sample": 2,
+    "model__embedding": 4,
+    "model__features": (2, 2, 4),
+    "model__iterations": 1,
+    "train__steps": 2,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:only 1 of the trained clusters:UserWarning")
+@pytest.mark.parametrize(
+    ("scene", "clusters"),
+    [
+        (np.broadcast_to(SPECTRA[0], (9, 9, 3)), 1),  # of one material
+        (SPECTRA[None], 2),  # of two pixels
+        (SPECTRA[np.add.outer(np.arange(9), np.arange(9)) % 2], 2),
+    ],
+)
+def test_scene_of_next_to_nothing_is_trained_on(
+    tiny_run: TinyRun, tmp_path: pathlib.Path, scene: np.ndarray, clusters: int
+) -> None:
+    np.save(tmp_path / "scene.npy", scene)
+    config = tiny_run.config(data__scenes=str(tmp_path / "scene.npy"), **SMALL)
+    summary = run(config, str(tmp_path / "run"))
+    assert summary["steps"] == 2
+    assert summary["clusters"] == summary["active_clusters"] == clusters
+    for entry in lines(tmp_path / "run"):
+        assert np.isfinite(list(entry.values())).all()
+    with PIL.Image.open(tmp_path / "run" / "maps" / "scene.png") as picture:
+        assert np.unique(np.asarray(picture)).tolist() == list(range(1, clusters + 1))
+
+
+def test_more_clusters_than_pixels_are_refused(tiny_run: TinyRun, tmp_path: pathlib.Path) -> None:
+    np.save(tmp_path / "scene.npy", SPECTRA[None])
+    small = {**SMALL, "clusters__train": 3}
+    config = tiny_run.config(data__scenes=str(tmp_path / "scene.npy"), **small)
+    with pytest.raises(InputError, match="found 3 clusters for 2 pixels"):
+        run(config, str(tmp_path / "run"))
 
 
 @pytest.mark.slow
@@ -254,7 +311,12 @@ def test_interrupted_run_stops_as_early_with_the_same_bits(
         with pytest.raises(Interruption):
             run(config, str(workdir))
     assert not (workdir / "summary.json").exists()
-    again = run(config, str(workdir))
+    with pytest.MonkeyPatch.context() as patch:
+        if saved_steps(workdir):  # what light the scenes bear is in the checkpoint
+            patch.setattr(
+                loop, "calibrate", lambda state, *_, **__: state.replace(light=0 * state.light)
+            )
+        again = run(config, str(workdir))
     assert_same_bits(workdir, whole)
     assert lines(workdir) == lines(whole)
     assert {**again, "seconds": 0} == {**summary, "seconds": 0}

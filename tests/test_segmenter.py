@@ -15,9 +15,9 @@ from conftest import TinyRun
 from dgc_jax import Cube, InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.data import leaves
-from dgc_jax.model import centroids, normalisation
+from dgc_jax.model import centroids, normalisation, tree
 from dgc_jax.train import loop, options
-from dgc_jax.train.checkpoint import load_model
+from dgc_jax.train.checkpoint import load_model, save_model
 from dgc_jax.train.state import embed
 
 GRID = np.linspace(400.0, 1000.0, 301)  # nm, of the model
@@ -367,9 +367,31 @@ def test_loading_keeps_ids_colours_and_classes(tiny_run: TinyRun, segmenter: Seg
     assert again.identity == segmenter.identity
     np.testing.assert_allclose(again.wavelengths, GRID)
     # The tree is kept: cut at three, it gives the groups that the ids name.
-    groups = centroids.cut_tree(np.array(about["tree"]), 3)
+    groups = tree.cut_tree(np.array(about["tree"]), 3)
     ids = np.array(about["lookup"])[about["live"]]
     assert len({(group, id_) for group, id_ in zip(groups, ids, strict=True)}) == 3
+
+
+def test_model_of_an_earlier_version_has_no_residuals_and_no_finer_level(
+    tiny_run: TinyRun, segmenter: Segmenter, scene: Cube, tmp_path: pathlib.Path
+) -> None:
+    model = load_model(str(tiny_run.workdir))
+    params = model.arrays["params"]
+    residuals = {name: params["encoder"][name] for name in ("turn", "blend")}
+    assert all(np.any(residual) for residual in residuals.values())
+    fewer = {name: v for name, v in params["encoder"].items() if name not in residuals}
+    arrays = {**model.arrays, "params": {**params, "encoder": fewer}}
+    about = {name: v for name, v in model.about.items() if name not in ("leaves", "agreement")}
+    about |= {"names": about["names"][:3], "colours": about["colours"][:4]}
+    save_model(str(tmp_path), model._replace(arrays=arrays, about=about))
+    old = load(str(tmp_path))
+    assert old.finest == old.clusters == 3
+    encoder = {**params["encoder"], **{n: 0 * v for n, v in residuals.items()}}
+    plain = dataclasses.replace(segmenter, params={**params, "encoder": encoder})
+    reflectance, valid = (array[None] for array in scene.read(40, 10, 64, 64))
+    np.testing.assert_array_equal(
+        old.predict(reflectance, valid), plain.predict(reflectance, valid)
+    )
 
 
 def test_model_works_on_another_device_than_it_was_trained_on(

@@ -18,14 +18,14 @@ import numpy as np
 import PIL.Image
 import pytest
 import rich.console
-from conftest import ROOT, TinyRun
+from conftest import ROOT, TinyRun, merge_spectra
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from dgc_jax import InputError, agreement, configuration, load, seeds
 from dgc_jax.apply import metrics, stability, view
 from dgc_jax.cli import main
 from dgc_jax.errors import DivergedError, LostError
-from dgc_jax.model import centroids, information
+from dgc_jax.model import information, tree
 from dgc_jax.show import palette
 from dgc_jax.show.stability import plot_stability, print_stability
 
@@ -98,11 +98,11 @@ def compared(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Com
 
 class Models(NamedTuple):
     maps: list[np.ndarray]
-    merges: list[centroids.Merge]
+    merges: list[tree.Merge]
     clusters: list[int]
 
     def cuts(self, level: int) -> list[np.ndarray]:
-        return [centroids.cut_ids(m.tree, m.live, m.lookup, level) for m in self.merges]
+        return [tree.cut_ids(m.tree, m.live, m.lookup, level) for m in self.merges]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def models() -> Models:
         noisy = np.where(rng.random(base.shape) < 0.3, rng.integers(1, 10, base.shape), base)
         maps.append(((noisy - 1) % k + 1).astype(np.uint8) * (base > 1))
         spectra, counts = rng.uniform(0.05, 0.9, (12, 8)), rng.integers(10, 99, 12)
-        merges.append(centroids.merge(spectra, counts, rng.normal(size=(12, 4)), k))
+        merges.append(merge_spectra(spectra, counts, rng.normal(size=(12, 4)), k))
     return Models([m.astype(np.uint8) for m in maps], merges, clusters)
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from dgc_jax import Batch, Encoder, InputError, Recipe, TrainState, create_state, train_step
 from dgc_jax.model import normalisation
+from dgc_jax.model.encoder import FIXED
 from dgc_jax.model.losses import Weights
 from dgc_jax.train.state import Optimizer, encode
-from dgc_jax.train.step import data_mesh, jitted_step
+from dgc_jax.train.step import _balance, data_mesh, jitted_step
 
 BANDS, CROP, CLUSTERS = 20, 16, 6
 # One recipe for all tests: every other one is another program to compile.
@@ -158,6 +159,100 @@ def test_metrics_name_every_term_and_the_loss_is_their_weighted_sum(
     assert metrics["usage"].shape == (CLUSTERS,)
     np.testing.assert_allclose(metrics["usage"].sum(), 1, rtol=1e-5)
     assert metrics["gradient_norm"] > 0
+    for name in names:
+        assert 0 <= metrics[f"loss/{name}"] <= 1
+
+
+def test_steps_turn_and_blend_the_fixed_axes_and_leave_them_as_they_were(
+    sample: tuple[np.ndarray, np.ndarray], batch: Batch
+) -> None:
+    before = numbers(fresh(sample))["params"]
+    state, _ = after(fresh(sample), batch, steps=4)
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, state["params"])
+    assert RECIPE.optimizer.weight_decay > 0
+    assert {name for name, changed in moved["encoder"].items() if not changed} == set(FIXED)
+    assert moved["mean_shift"] == {"bandwidth": True}
+    first, second = (_adam(state["opt_state"], name) for name in ("mu", "nu"))
+    for name in FIXED:  # not so small a gradient has reached them
+        assert not np.any(first["encoder"][name])
+        assert not np.any(second["encoder"][name])
+
+
+def _adam(opt_state: Any, name: str) -> Any:
+    found = jax.tree.leaves(opt_state, is_leaf=lambda node: hasattr(node, name))
+    return next(getattr(node, name) for node in found if hasattr(node, name))
+
+
+def test_weight_decay_draws_kernels_and_residuals_and_nothing_else(
+    sample: tuple[np.ndarray, np.ndarray],
+) -> None:
+    params = jax.tree.map(np.ones_like, fresh(sample).params)
+    optimizer = Optimizer(learning_rate=0.1, warmup=0, steps=10, weight_decay=0.5)
+    updates = _first_update(optimizer, jax.tree.map(np.zeros_like, params), params)
+    drawn = {name: float(np.min(update)) for name, update in updates["encoder"].items()}
+    kernels = {"turn", "blend", *(f"{part}{i}" for part in ("band", "image") for i in range(2))}
+    assert {name for name, update in drawn.items() if update} == {*kernels, "band2"}
+    assert min(drawn.values()) == max(filter(None, drawn.values())) == pytest.approx(-0.05)
+    assert not np.any(updates["mean_shift"]["bandwidth"])
+
+
+def _first_update(optimizer: Optimizer, gradient: Any, params: Any) -> Any:
+    change = optimizer.transformation()
+    return jax.jit(lambda g, p: change.update(g, change.init(p), p)[0])(gradient, params)
+
+
+@pytest.mark.parametrize("factor", [0.0, 10.0])
+def test_the_bandwidth_alone_has_a_learning_rate_of_its_own(factor: float) -> None:
+    params = {"encoder": {"kernel": np.ones((2, 3))}, "mean_shift": {"bandwidth": np.ones(())}}
+    gradient = jax.tree.map(lambda x: 0.01 * x, params)
+    plain, own = (
+        _first_update(Optimizer(warmup=0, steps=10, bandwidth=rate), gradient, params)
+        for rate in (1.0, factor)
+    )
+    assert_equal(plain["encoder"], own["encoder"])
+    assert plain["mean_shift"]["bandwidth"] < 0
+    np.testing.assert_allclose(
+        own["mean_shift"]["bandwidth"], factor * plain["mean_shift"]["bandwidth"], rtol=1e-6
+    )
+
+
+def test_a_step_uses_its_share_of_the_light_and_keeps_it(
+    sample: tuple[np.ndarray, np.ndarray], batch: Batch
+) -> None:
+    take, seen = jitted_step(data_mesh(1)), {}
+    for light in (0.0, 0.25, 1.0):
+        state, metrics = take(fresh(sample).replace(light=jnp.float32(light)), batch)
+        assert state.light == light
+        seen[light] = float(metrics["loss/consistency"])
+    # Views in less different light are more alike.
+    assert seen[0.0] < seen[0.25] < seen[1.0]
+
+
+@pytest.mark.parametrize("displacement", [0, 1, 3, 5])
+def test_balance_is_that_of_pairs_of_pixels_so_far_apart(displacement: int) -> None:
+    rng = np.random.default_rng(displacement)
+    side, clusters, pairs = 6, 3, 2
+    q = rng.dirichlet(np.full(clusters, 0.3), (pairs, 2, side, side))
+    valid = rng.random((pairs, 2, side, side)) < 0.8
+    offset = np.array([[1, -2], [0, 1]], np.int32)
+    d = displacement
+    found = []
+    for by in ((0, d), (d, 0), (d, d), (d, -d)) if d else ((0, 0),):
+        joint, met = np.zeros((clusters, clusters)), 0
+        for pair in range(pairs):
+            for one in np.ndindex(side, side):  # in the first crop
+                for other in np.ndindex(side, side):  # in the second
+                    apart = np.subtract(one, other) - offset[pair]
+                    if tuple(apart) == by and valid[pair, 0][one] and valid[pair, 1][other]:
+                        joint += np.outer(q[pair, 0][one], q[pair, 1][other])
+                        met += 1
+        joint = (joint + joint.T) / 2 / max(met, 1)
+        margin = joint.sum(0)
+        information = np.sum(joint * np.log((joint + 1e-12) / (np.outer(margin, margin) + 1e-12)))
+        found.append(1 - information / np.log(clusters) if met else 0.0)
+    log_q = jnp.log(jnp.asarray(q.reshape(-1, side, side, clusters), jnp.float32))
+    got = jax.jit(_balance, static_argnums=3)(log_q, valid, offset, displacement)
+    np.testing.assert_allclose(got, np.mean(found), rtol=1e-4)
 
 
 def test_bandwidth_starts_where_it_is_told_and_is_learned(
@@ -191,9 +286,14 @@ def test_centroids_follow_their_pixels_by_no_more_than_the_average_allows(
 
 
 def test_steps_lower_the_loss(sample: tuple[np.ndarray, np.ndarray], batch: Batch) -> None:
-    _, first = after(fresh(sample), batch)
-    _, last = after(fresh(sample), batch, steps=25)
-    assert last["loss"] < 0.9 * first["loss"]
+    take, state = jitted_step(data_mesh(1)), fresh(sample)
+    losses = []
+    for _ in range(25):
+        state, _ = take(state, batch)
+    for start in (fresh(sample), state.replace(step=jnp.int32(0))):  # the same draws
+        _, metrics = take(start, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[1] < 0.98 * losses[0]
 
 
 def test_embeddings_of_the_sample_start_centred_and_uncorrelated(

@@ -8,13 +8,13 @@ import click.testing
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import TinyRun
+from conftest import TinyRun, merge_spectra
 from sklearn.metrics import adjusted_rand_score
 
 from dgc_jax import InputError, Segmenter, commands, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.cli import main
-from dgc_jax.model import centroids
+from dgc_jax.model import tree
 from dgc_jax.show.palette import colours
 from dgc_jax.train.checkpoint import load_model, save_model
 
@@ -33,13 +33,13 @@ def dgc(*arguments: object) -> click.testing.Result:
     return click.testing.CliRunner().invoke(main, [str(a) for a in arguments])
 
 
-def merge(clusters: int) -> centroids.Merge:
+def merge(clusters: int) -> tree.Merge:
     """20 trained clusters, of which two are dead, merged to some."""
     rng = np.random.default_rng(0)
     counts = rng.integers(10, 99, 20)
     counts[[3, 11]] = 0
     bank = rng.normal(size=(20, 4))
-    return centroids.merge(rng.uniform(0.05, 0.9, (20, 12)), counts, bank, clusters)
+    return merge_spectra(rng.uniform(0.05, 0.9, (20, 12)), counts, bank, clusters)
 
 
 EVERY = list(range(1, 9))
@@ -47,7 +47,7 @@ EVERY = list(range(1, 9))
 
 
 @pytest.fixture(scope="module")
-def merged() -> centroids.Merge:
+def merged() -> tree.Merge:
     return merge(9)
 
 
@@ -68,7 +68,7 @@ def test_every_level_of_a_model_labels_as_the_tree_cut_there(
     for clusters in EVERY:
         seen = view.apply(segmenter, view.cut(segmenter, clusters))
         labels = seen.segment(cube)
-        groups = np.array([0, *(centroids.cut_tree(segmenter.tree, clusters) + 1)])
+        groups = np.array([0, *(tree.cut_tree(segmenter.tree, clusters) + 1)])
         assert segmenter.live.tolist() == list(range(8))
         assert adjusted_rand_score(groups[nearest].ravel(), labels.ravel()) == 1
         assert len(seen.names) == len(seen.colours) - 1 == max(clusters, 3)
@@ -196,28 +196,28 @@ def test_a_model_of_an_earlier_version_and_its_views_mean_what_they_did(
 
 
 @pytest.mark.parametrize("clusters", range(1, 10))
-def test_a_level_of_the_tree_is_the_tree_cut_there(merged: centroids.Merge, clusters: int) -> None:
-    taken = centroids.cut_ids(merged.tree, merged.live, merged.lookup, clusters)
+def test_a_level_of_the_tree_is_the_tree_cut_there(merged: tree.Merge, clusters: int) -> None:
+    taken = tree.cut_ids(merged.tree, merged.live, merged.lookup, clusters)
     assert len(np.unique(taken)) == clusters
-    direct = centroids.cut_tree(merged.tree, clusters)
+    direct = tree.cut_tree(merged.tree, clusters)
     through = taken[merged.lookup[merged.live] - 1]
     assert adjusted_rand_score(direct, through) == 1
 
 
 @pytest.mark.parametrize("clusters", range(1, 10))
-def test_a_fine_model_cut_later_is_the_coarse_model(merged: centroids.Merge, clusters: int) -> None:
-    later = centroids.cut_ids(merged.tree, merged.live, merged.lookup, clusters)[merged.lookup - 1]
+def test_a_fine_model_cut_later_is_the_coarse_model(merged: tree.Merge, clusters: int) -> None:
+    later = tree.cut_ids(merged.tree, merged.live, merged.lookup, clusters)[merged.lookup - 1]
     assert adjusted_rand_score(later, merge(clusters).lookup) == 1  # of all 20, the dead ones, too
 
 
 def test_ids_are_the_lowest_of_a_group_and_change_only_where_groups_join(
-    merged: centroids.Merge,
+    merged: tree.Merge,
 ) -> None:
-    finest = centroids.cut_ids(merged.tree, merged.live, merged.lookup, 9)
+    finest = tree.cut_ids(merged.tree, merged.live, merged.lookup, 9)
     np.testing.assert_array_equal(finest, np.arange(1, 10))
     before = finest
     for clusters in range(8, 0, -1):
-        taken = centroids.cut_ids(merged.tree, merged.live, merged.lookup, clusters)
+        taken = tree.cut_ids(merged.tree, merged.live, merged.lookup, clusters)
         np.testing.assert_array_equal(taken[taken - 1], taken)  # a group has the id of a member
         assert np.all(taken <= np.arange(1, 10))
         gone = np.setdiff1d(before, taken)
