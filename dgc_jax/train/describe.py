@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgc_jax import processes
+from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, views
 from dgc_jax.model.tree import cut_tree
 from dgc_jax.train.state import TrainState, embed_reflectance, embeddings
@@ -66,9 +67,16 @@ def describe(
         clusters: number of groups of the cuts that are compared.
         starts: number of banks; 1 is the trained one alone.
         pixels: embeddings that a further bank is found from.
+
+    Raises:
+        InputError: if no pixel of the sample is valid.
     """
     banks = _banks(state, *start_from, starts, pixels)
     found, tables, floors = gather(state, banks, sample)
+    if not found[0].counts.any():
+        raise InputError(
+            "clusters.sample: expected crops with valid pixels, found none; raise clusters.sample."
+        )
     trees = [(b, views.linkage(one, a)) for b, one in enumerate(found) for a in views.EXPONENTS]
     cuts = [_groups(tree, found[b].counts, clusters) for b, tree in trees]
     choice = views.medoid(cuts, [[tables[a][b] for b, _ in trees] for a, _ in trees])

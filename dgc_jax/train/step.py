@@ -86,10 +86,11 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
 
 
 def _balance(log_q: jax.Array, valid: jax.Array, offset: jax.Array, displacement: int) -> jax.Array:
-    """The balance between pixels of the first crops and pixels beside them in the second.
+    """The balance between pixels of the second crops and pixels beside them in the first.
 
     Arguments as `_shared_pixels`; `displacement` in pixels: to the right, below and along both
-    diagonals, of which the mean is taken; 0: the same pixels.
+    diagonals, of which the mean is taken; 0: the same pixels. The balance is symmetric, so that
+    the other four neighbours count as much.
     """
     d = displacement
     beside = ((0, d), (d, 0), (d, d), (d, -d)) if d else ((0, 0),)
