@@ -8,7 +8,7 @@ pixels from one of k, to the right, below, or along a diagonal. It is seen as
 
     shape        unit(sqrt(S_k))                 the square root as in Hellinger's distance
     brightness   sqrt(S_k)
-    passage      sqrt((P^16)_k),  P = rows(O + O^T),  O_kj = sum over pixels i of k of q_ij
+    passage      sqrt((P^64)_k),  P = rows(O + O^T),  O_kj = sum over pixels i of k of q_ij
     place        sqrt((P^2)_k),   P = rows(N)
 
 where rows() makes each row sum to 1. Passage is a diffusion (Coifman & Lafon 2006): clusters that
@@ -34,8 +34,8 @@ import numpy as np
 
 from dgc_jax.model import information
 
-STEPS = 16
-"""Of the diffusion from a cluster into those that its pixels are nearly in; 4 and 64 do as well."""
+STEPS = 64
+"""Of the diffusion from a cluster into those its pixels are nearly in; 32 and 128 do as well."""
 
 PASSAGE = 2.0
 """How much more than another view passage counts, in squared distances: without it a small class

@@ -34,13 +34,13 @@ class Optimizer:
         bandwidth: peak learning rate of the mean shift's bandwidth, by plain gradient descent.
     """
 
-    learning_rate: float = 3e-4
+    learning_rate: float = 2e-3
     warmup: int = 20
-    steps: int = 150
+    steps: int = 100
     final: float = 0.02
     weight_decay: float = 0.01
     clip: float = 1.0
-    bandwidth: float = 0.1
+    bandwidth: float = 0.3
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax transformation that these numbers describe."""
@@ -191,7 +191,7 @@ def create_state(
     kind: str = "global",
     start: str = "kmeans++",
     pixels: int = 20_000,
-    whiten: float = 0.75,
+    whiten: float = 0.5,
     linear: float = 1.0,
     network: float = 0.05,
 ) -> TrainState:
