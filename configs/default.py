@@ -82,7 +82,7 @@ def get_config() -> ml_collections.ConfigDict:
     loss.consistency = 3.5
     loss.balance = 3.5
     loss.anchor = 1.0  # not in the paper; measured: clusters merge with time without it
-    loss.displacement = 4  # pixels between those whose clusters are to tell of each other; measured
+    loss.displacement = 2  # pixels between those whose clusters are to tell of each other; measured
     loss.margin = 0.3  # cosine below which clusters do not repel each other
 
     config.centroids = centroids = ml_collections.ConfigDict()
@@ -92,12 +92,12 @@ def get_config() -> ml_collections.ConfigDict:
     centroids.kick = 0.05  # noise given to a dead centroid, per dimension
 
     config.optim = optim = ml_collections.ConfigDict()
-    optim.learning_rate = 2e-3  # peak, of residuals and network; the paper has 1e-4, more steps
+    optim.learning_rate = 1e-3  # peak, of residuals and network; the paper has 1e-4, more steps
     optim.warmup = 20  # steps
     optim.final = 0.02  # last learning rate, as a share of the peak
     optim.weight_decay = 0.01  # paper
     optim.clip = 1.0  # largest norm of the gradient
-    optim.bandwidth = 0.3  # peak learning rate of the bandwidth, by plain gradient descent
+    optim.bandwidth = 0.2  # peak learning rate of the bandwidth, by plain gradient descent
 
     config.train = train = ml_collections.ConfigDict()
     train.steps = 100

@@ -34,13 +34,13 @@ class Optimizer:
         bandwidth: peak learning rate of the mean shift's bandwidth, by plain gradient descent.
     """
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     warmup: int = 20
     steps: int = 100
     final: float = 0.02
     weight_decay: float = 0.01
     clip: float = 1.0
-    bandwidth: float = 0.3
+    bandwidth: float = 0.2
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax transformation that these numbers describe."""
@@ -98,7 +98,7 @@ class Recipe:
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     temperature: float = 0.05
     margin: float = 0.3
-    displacement: int = 4
+    displacement: int = 2
     decay: float = 0.99
     kick: float = 0.05
 
