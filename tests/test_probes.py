@@ -70,7 +70,6 @@ def test_maps_of_the_probes_are_there_at_every_epoch_and_false_colours_once(
 
 def test_last_maps_are_those_of_the_last_state(tiny_run: TinyRun, finished: loop.Trained) -> None:
     crops, valid = loop.sample_crops(tiny_run.config(), finished.scenes)
-    assert valid.all()
     want = clusters_of(finished.state, crops[:2], valid[:2])
     shown = pictures(tiny_run.workdir)
     last = shown["probes/clusters", 12]

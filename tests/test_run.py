@@ -155,7 +155,7 @@ def test_workdir_of_another_configuration_is_refused_with_the_fields(tiny_run: T
     config = tiny_run.config(optim__learning_rate=0.5, train__steps=7)
     with pytest.raises(InputError) as told:
         run(config, str(tiny_run.workdir))
-    assert "optim.learning_rate (0.0003 there, 0.5 here)" in str(told.value)
+    assert "optim.learning_rate (0.001 there, 0.5 here)" in str(told.value)
     assert "train.steps (12 there, 7 here)" in str(told.value)
     assert "seed" not in str(told.value)
 

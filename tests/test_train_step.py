@@ -20,7 +20,7 @@ BANDS, CROP, CLUSTERS = 20, 16, 6
 RECIPE = Recipe(
     encoder=Encoder(embedding=8, features=(4, 4, 8)),
     optimizer=Optimizer(learning_rate=3e-3, warmup=1, steps=30),
-    weights=Weights(anchor=5.0),
+    weights=Weights(anchor=1.0),
     kick=0.0,
 )
 

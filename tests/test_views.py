@@ -38,9 +38,9 @@ def many():
     rng = np.random.default_rng(1)
     patches = rng.choice(9, p=np.arange(1, 10) / 45, size=(3, 9, 8))
     labels = patches.repeat(3, axis=1).repeat(3, axis=2)
-    soft = rng.dirichlet(np.full(9, 0.2), labels.shape) + 2 * np.eye(9)[labels]
+    soft = rng.dirichlet(np.full(9, 0.2), labels.shape) + 199 * np.eye(9)[labels]
     labels[rng.random(labels.shape) < 0.1] = -1
-    return described(labels, spectra_of(9), soft / 3)
+    return described(labels, spectra_of(9), soft / 200)
 
 
 # --- neighbours
@@ -73,10 +73,10 @@ def test_neighbours_of_a_map_without_valid_pixels_are_none():
 
 
 def test_each_view_has_zero_mean_and_unit_variance_over_the_pixels(many):
-    for view in views.views(many):
+    for view, size in zip(views.views(many), (1, 1, views.PASSAGE, 1), strict=True):
         pixels = np.repeat(view, many.counts, axis=0)  # one row a pixel
         np.testing.assert_allclose(pixels.mean(axis=0), 0, atol=1e-12)
-        assert pixels.var(axis=0).sum() == pytest.approx(1)
+        assert pixels.var(axis=0).sum() == pytest.approx(size)
 
 
 def test_views_are_their_formulas(many):
@@ -90,6 +90,7 @@ def test_views_are_their_formulas(many):
     near = many.neighbours / many.neighbours.sum(1, keepdims=True)
     wanted = (roots / np.linalg.norm(roots, axis=1, keepdims=True), roots, walk**0.5, None)
     wanted = (*wanted[:3], (near @ near) ** 0.5)
+    passage = passage / np.sqrt(views.PASSAGE)
     for got, want in zip((shape, brightness, passage, place), wanted, strict=True):
         pixels = np.repeat(want, many.counts, axis=0)
         want = (want - pixels.mean(0)) / np.sqrt(pixels.var(axis=0).sum())
