@@ -14,8 +14,8 @@ pixels from one of k, to the right, below, or along a diagonal. It is seen as
 where rows() makes each row sum to 1. Passage is a diffusion (Coifman & Lafon 2006): clusters that
 divide a gradient between them lead into each other within a few steps, those apart do not. Place
 is the neighbours of its neighbours. Each view is centred and divided by its total standard
-deviation over the pixels, so that all count alike (passage four times); then groups j, k are joined for
-which Ward's cost
+deviation over the pixels, so that all count alike (passage four times); then groups j, k are joined
+for which Ward's cost
 
     w_j w_k / (w_j + w_k) |v_j - v_k|^2          w_k = n_k^a at first
 
