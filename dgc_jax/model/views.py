@@ -14,7 +14,7 @@ pixels from one of k, to the right, below, or along a diagonal. It is seen as
 where rows() makes each row sum to 1. Passage is a diffusion (Coifman & Lafon 2006): clusters that
 divide a gradient between them lead into each other within a few steps, those apart do not. Place
 is the neighbours of its neighbours. Each view is centred and divided by its total standard
-deviation over the pixels, so that all count alike (passage four times); then groups j, k are joined
+deviation over the pixels, so that all count alike (passage twice); then groups j, k are joined
 for which Ward's cost
 
     w_j w_k / (w_j + w_k) |v_j - v_k|^2          w_k = n_k^a at first
@@ -37,7 +37,7 @@ from dgc_jax.model import information
 STEPS = 64
 """Of the diffusion from a cluster into those its pixels are nearly in; 32 and 128 do as well."""
 
-PASSAGE = 4.0
+PASSAGE = 2.0
 """How much more than another view passage counts, in squared distances: without it a small class
 beside a large one that varies is swallowed."""
 
@@ -97,7 +97,7 @@ def views(described: Description) -> tuple[np.ndarray, ...]:
 
     Returns:
         Shape `[K, bin]`, brightness `[K, bin]`, passage `[K, K]` and place `[K, K]`, each with mean
-        0 and total variance 1 over the pixels, passage 4 (0 where all clusters are alike).
+        0 and total variance 1 over the pixels, passage 2 (0 where all clusters are alike).
     """
     roots = np.sqrt(np.maximum(described.spectra, 0))
     length = np.linalg.norm(roots, axis=1, keepdims=True)
