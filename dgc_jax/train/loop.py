@@ -164,15 +164,10 @@ def _verdict(
     if not config.train.steps:
         return None
     # Every process has the same crops, and `describe` adds up those of all.
-    mine = [(crops[i : i + 1], valid[i : i + 1]) for i in range(*_mine(len(crops)))]
+    index, count = processes.part()
+    mine = [(crops[i : i + 1], valid[i : i + 1]) for i in range(index, len(crops), count)]
     start, end = (measure(_described(config, each, crops, valid, mine)) for each in states)
     return judge(start, end)
-
-
-def _mine(number: int) -> tuple[int, int, int]:
-    """Which of `number` things are this process's, as a range."""
-    index, count = processes.part()
-    return index, number, count
 
 
 def first_state(
