@@ -22,7 +22,7 @@ import sklearn.cluster
 import sklearn.decomposition
 import sklearn.mixture
 
-from dgc_jax.model import views
+from dgc_jax.model import mixtures, views
 from dgc_jax.model.tree import cut_tree
 
 RESTARTS = 5
@@ -105,7 +105,7 @@ def fit_merged(
     found = [
         describe(scenes, maps, weights, scaled, c) for maps, c in zip(every, fits, strict=True)
     ]
-    trees = [(b, views.linkage(one, a)) for b, one in enumerate(found) for a in views.EXPONENTS]
+    trees = [(b, views.linkage(one, a)) for b, one in enumerate(found) for a in views.WEIGHTINGS]
     cuts = []
     for b, tree in trees:
         groups = np.zeros(over, int)
@@ -147,6 +147,7 @@ def describe(
     total = np.zeros((number, weights.shape[1]))
     counts = np.zeros(number, np.int64)
     near = np.zeros((number, number), np.int64)
+    middle = np.zeros((number, number, number), np.int64)
     least = 0.0
     for (reflectance, valid), labels in zip(scenes, maps, strict=True):
         binned, own = reflectance[valid] @ weights, labels[valid]
@@ -154,6 +155,7 @@ def describe(
         counts += np.bincount(own, minlength=number)
         total += member.T @ binned
         near += views.neighbours(labels, number)
+        middle += mixtures.between(labels, number, views.DISTANCE)
         least += float(np.sum((scaled(binned) - centres[own]) ** 2))
     width = max(least / max(counts.sum(), 1), 1e-12)
     overlap = np.zeros((number, number))
@@ -163,7 +165,7 @@ def describe(
         q /= q.sum(axis=1, keepdims=True)
         overlap += np.eye(number, dtype=np.float32)[labels[valid]].T @ q
     means = np.maximum(total / np.maximum(counts, 1)[:, None], 0)
-    return views.Description(counts, means, overlap, near)
+    return views.Description(counts, means, overlap, near, middle)
 
 
 def unit_length(spectra: np.ndarray) -> np.ndarray:

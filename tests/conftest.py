@@ -66,7 +66,9 @@ def merge_spectra(
     shapes = np.sqrt(spectra[counts > 0])
     shapes /= np.linalg.norm(shapes, axis=1, keepdims=True)
     alone = np.diag(counts)
-    described = views.Description(counts, spectra, alone.astype(float), alone)
+    described = views.Description(
+        counts, spectra, alone.astype(float), alone, np.zeros((len(counts),) * 3, int)
+    )
     ward = scipy.cluster.hierarchy.linkage(shapes, "ward")
     return tree.merge(ward, described, bank, clusters)
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.special
 from sklearn.metrics import adjusted_rand_score
 
-from dgc_jax.model import views
+from dgc_jax.model import mixtures, views
 from dgc_jax.model.encoder import Encoder
 from dgc_jax.model.mean_shift import UnrolledMeanShift
 from dgc_jax.model.tree import cut_tree
@@ -68,6 +68,7 @@ def assert_described_alike(one, other):
     for a, b in zip(one[0], other[0], strict=True):
         np.testing.assert_array_equal(a.counts, b.counts)
         np.testing.assert_array_equal(a.neighbours, b.neighbours)
+        np.testing.assert_array_equal(a.between, b.between)
         np.testing.assert_allclose(a.spectra, b.spectra, rtol=1e-5)
         np.testing.assert_allclose(a.overlap, b.overlap, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(one[1], other[1])
@@ -91,6 +92,8 @@ def test_what_is_gathered_is_counted_over_the_pixels(sample, banks, cosines, gat
         maps = np.full(valid.shape, -1)
         maps[valid] = labels[b]
         np.testing.assert_array_equal(found[b].neighbours, views.neighbours(maps, CLUSTERS))
+        between = mixtures.between(maps, CLUSTERS, views.DISTANCE)
+        np.testing.assert_array_equal(found[b].between, between)
         for a in range(len(banks)):
             np.testing.assert_array_equal(tables[a][b], member[a].T @ member[b])
         ordered = np.sort(cosines[b].max(axis=-1))
@@ -121,7 +124,7 @@ def test_of_one_start_the_trained_bank_is_kept(state, sample):
     (alone,), (row,), (floor,) = gather(state, np.asarray(state.centroids)[None], [sample])
     np.testing.assert_array_equal(found.clusters.counts, alone.counts)
     assert found.floor == floor
-    trees = [views.linkage(found.clusters, exponent) for exponent in views.EXPONENTS]
+    trees = [views.linkage(found.clusters, one) for one in views.WEIGHTINGS]
     assert any(np.array_equal(found.tree, tree) for tree in trees)
     cuts = [cut_tree(tree, GROUPS)[np.repeat(np.arange(CLUSTERS), row[0].sum(1))] for tree in trees]
     assert found.agreement == pytest.approx(adjusted_rand_score(*cuts))
@@ -137,8 +140,8 @@ def test_of_several_starts_the_tree_whose_cut_agrees_best_is_taken(state, sample
     each, trees, maps = gather(state, banks, [sample])[0], [], []
     for b, description in enumerate(each):
         live = np.flatnonzero(description.counts)
-        for exponent in views.EXPONENTS:
-            trees.append((b, views.linkage(description, exponent)))
+        for one in views.WEIGHTINGS:
+            trees.append((b, views.linkage(description, one)))
             maps.append(cut_tree(trees[-1][1], GROUPS)[np.searchsorted(live, labels[b])])
     score = [
         np.mean([adjusted_rand_score(a, b) for j, b in enumerate(maps) if j != i])

@@ -7,9 +7,10 @@ import pytest
 import scipy.cluster.hierarchy
 from sklearn.metrics import adjusted_rand_score
 
-from dgc_jax.model import views
+from dgc_jax.model import mixtures, views
 from dgc_jax.model.tree import cut_tree
 
+PLAIN = views.Weighting(0.5, 2.0, 1.0, 64)
 SIDES = ((0, 1), (1, 0), (1, 1), (1, -1))  # to the right, below, along both diagonals
 
 
@@ -25,7 +26,8 @@ def described(labels, spectra, soft=None):
     member = np.eye(clusters)[labels[valid]]
     soft = member if soft is None else soft[valid]
     near = views.neighbours(labels, clusters)
-    return views.Description(member.sum(0).astype(int), spectra, member.T @ soft, near)
+    middle = mixtures.between(labels, clusters, views.DISTANCE)
+    return views.Description(member.sum(0).astype(int), spectra, member.T @ soft, near, middle)
 
 
 def spectra_of(clusters, seed=0, bands=20):
@@ -72,25 +74,28 @@ def test_neighbours_of_a_map_without_valid_pixels_are_none():
 # --- the views
 
 
-def test_each_view_has_zero_mean_and_unit_variance_over_the_pixels(many):
-    for view, size in zip(views.views(many), (1, 1, views.PASSAGE, 1), strict=True):
+@pytest.mark.parametrize("weighting", views.WEIGHTINGS)
+def test_each_view_has_zero_mean_and_its_weight_as_variance_over_the_pixels(many, weighting):
+    sizes = (1, 1, weighting.passage, weighting.place)
+    for view, size in zip(views.views(many, weighting), sizes, strict=True):
         pixels = np.repeat(view, many.counts, axis=0)  # one row a pixel
         np.testing.assert_allclose(pixels.mean(axis=0), 0, atol=1e-12)
         assert pixels.var(axis=0).sum() == pytest.approx(size)
 
 
-def test_views_are_their_formulas(many):
-    shape, brightness, passage, place = views.views(many)
+@pytest.mark.parametrize("weighting", views.WEIGHTINGS)
+def test_views_are_their_formulas(many, weighting):
+    shape, brightness, passage, place = views.views(many, weighting)
     roots = np.sqrt(many.spectra)
     both = many.overlap + many.overlap.T
     step = both / both.sum(1, keepdims=True)
     walk = np.eye(9)
-    for _ in range(views.STEPS):
+    for _ in range(weighting.steps):
         walk = walk @ step
     near = many.neighbours / many.neighbours.sum(1, keepdims=True)
     wanted = (roots / np.linalg.norm(roots, axis=1, keepdims=True), roots, walk**0.5, None)
     wanted = (*wanted[:3], (near @ near) ** 0.5)
-    passage = passage / np.sqrt(views.PASSAGE)
+    passage, place = passage / weighting.passage**0.5, place / weighting.place**0.5
     for got, want in zip((shape, brightness, passage, place), wanted, strict=True):
         pixels = np.repeat(want, many.counts, axis=0)
         want = (want - pixels.mean(0)) / np.sqrt(pixels.var(axis=0).sum())
@@ -99,7 +104,7 @@ def test_views_are_their_formulas(many):
 
 def test_a_gain_common_to_all_changes_no_view(many):
     brighter = many._replace(spectra=3.7 * many.spectra)
-    for one, other in zip(views.views(many), views.views(brighter), strict=True):
+    for one, other in zip(views.views(many, PLAIN), views.views(brighter, PLAIN), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
@@ -115,14 +120,14 @@ def test_degenerate_clusters_give_finite_views_and_a_whole_tree(clusters, lost, 
         of = of._replace(overlap=0 * of.overlap)
     if lost in ("neighbours", "both"):
         of = of._replace(neighbours=0 * of.neighbours)
-    every = views.views(of)
+    every = views.views(of, PLAIN)
     assert [v.shape for v in every] == [(clusters, 6)] * 2 + [(clusters, clusters)] * 2
     assert all(np.isfinite(v).all() for v in every)
     if alike:  # what rounding leaves of equal spectra is no view of them
         assert not np.any(every[0])
         assert not np.any(every[1])
-    for exponent in views.EXPONENTS:
-        tree = views.linkage(of, exponent)
+    for weighting in views.WEIGHTINGS:
+        tree = views.linkage(of, weighting)
         assert tree.shape == (clusters - 1, 4)
         assert np.isfinite(tree).all()
         assert scipy.cluster.hierarchy.is_valid_linkage(tree) or clusters == 1
@@ -165,26 +170,29 @@ def test_points_that_are_equal_join_first_and_never_above_their_number():
     assert views.ward(np.zeros((1, 3)), np.ones(1)).shape == (0, 4)
 
 
-@pytest.mark.parametrize("exponent", [*views.EXPONENTS, 0.0, 1.0])
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 0.75, 1.0])
 def test_another_order_of_the_clusters_gives_the_same_groups(many, exponent):
+    weighting = PLAIN._replace(exponent=exponent)
     order = np.random.default_rng(5).permutation(9)
     shuffled = views.Description(
         many.counts[order],
         many.spectra[order],
         many.overlap[np.ix_(order, order)],
         many.neighbours[np.ix_(order, order)],
+        many.between[np.ix_(order, order, order)],
     )
-    plain, other = views.linkage(many, exponent), views.linkage(shuffled, exponent)
+    plain, other = views.linkage(many, weighting), views.linkage(shuffled, weighting)
     np.testing.assert_allclose(plain[:, 2], other[:, 2])
     for clusters in range(1, 10):
         assert adjusted_rand_score(cut_tree(plain, clusters)[order], cut_tree(other, clusters)) == 1
 
 
-@pytest.mark.parametrize("exponent", views.EXPONENTS)
-def test_the_tree_is_wards_of_the_four_views_and_the_weights(many, exponent):
-    points = np.concatenate(views.views(many), axis=1)
-    want = views.ward(points, many.counts**exponent)
-    np.testing.assert_array_equal(views.linkage(many, exponent), want)
+@pytest.mark.parametrize("weighting", views.WEIGHTINGS)
+def test_the_tree_is_wards_of_the_four_views_and_the_weights(many, weighting):
+    hosts = mixtures.hosts(many.spectra, many.between)
+    points = np.concatenate(views.views(many, weighting), axis=1)[hosts]
+    want = views.ward(points, many.counts**weighting.exponent)
+    np.testing.assert_array_equal(views.linkage(many, weighting), want)
 
 
 def test_a_cluster_without_pixels_has_no_part_in_the_tree(many):
@@ -193,14 +201,15 @@ def test_a_cluster_without_pixels_has_no_part_in_the_tree(many):
         np.insert(many.spectra, 4, 0.0, axis=0),
         np.insert(np.insert(many.overlap, 4, 0.0, axis=0), 4, 1.0, axis=1),
         np.insert(np.insert(many.neighbours, 4, 0, axis=0), 4, 0, axis=1),
+        np.insert(np.insert(np.insert(many.between, 4, 0, axis=0), 4, 0, axis=1), 4, 0, axis=2),
     )
-    np.testing.assert_array_equal(views.linkage(wider, 0.5), views.linkage(many, 0.5))
+    np.testing.assert_array_equal(views.linkage(wider, PLAIN), views.linkage(many, PLAIN))
 
 
 def test_no_cluster_with_pixels_has_no_tree():
     empty = described(np.full((4, 4), -1), spectra_of(3))
     with pytest.raises(ValueError, match="expected clusters with pixels, found none"):
-        views.linkage(empty, 0.5)
+        views.linkage(empty, PLAIN)
 
 
 # --- what each view is for
@@ -222,11 +231,11 @@ def test_clusters_that_divide_a_gradient_join_before_the_gap():
     levels = np.array([0, 1, 2, 3, 9, 10, 11, 12.0])
     labels, soft = passing(levels)
     colours = np.linspace(0.2, 0.8, 8)[:, None] * np.ones(10)  # one shape, from dark to bright
-    groups = cut_tree(views.linkage(described(labels, colours, soft), 0.5), 2)
+    groups = cut_tree(views.linkage(described(labels, colours, soft), PLAIN), 2)
     assert groups.tolist() == [0] * 4 + [1] * 4
     # Where the gap is elsewhere, so are the groups, though all colours are as they were.
     labels, soft = passing(np.array([0, 1, 7, 8, 9, 10, 11, 12.0]))
-    groups = cut_tree(views.linkage(described(labels, colours, soft), 0.5), 2)
+    groups = cut_tree(views.linkage(described(labels, colours, soft), PLAIN), 2)
     assert groups.tolist() == [0] * 2 + [1] * 6
 
 
@@ -234,7 +243,7 @@ def test_clusters_of_one_spectrum_that_live_in_different_places_keep_apart():
     # Left of column 24 clusters 0 and 1 are mixed, to the right 2 and 3; all have one spectrum.
     mixed = np.random.default_rng(0).integers(0, 2, (2, 24, 48))
     labels = mixed + 2 * (np.arange(48) >= 24)
-    groups = cut_tree(views.linkage(described(labels, np.full((4, 10), 0.4)), 0.5), 2)
+    groups = cut_tree(views.linkage(described(labels, np.full((4, 10), 0.4)), PLAIN), 2)
     assert groups.tolist() == [0, 0, 1, 1]
 
 
@@ -243,11 +252,11 @@ def test_one_shape_in_two_brightnesses_parts_last_of_two_shapes():
     labels = rng.integers(0, 4, (2, 24, 24))
     shapes = np.array([np.linspace(0.1, 0.6, 10), np.linspace(0.6, 0.1, 10)])
     spectra = np.concatenate([shapes, 1.5 * shapes])
-    groups = cut_tree(views.linkage(described(labels, spectra), 0.5), 2)
+    groups = cut_tree(views.linkage(described(labels, spectra), PLAIN), 2)
     assert groups.tolist() == [0, 1, 0, 1]
     # Of one shape, brightness is all that tells them apart.
     flat = np.array([0.2, 0.8, 0.25, 0.85])[:, None] * np.ones(10)
-    groups = cut_tree(views.linkage(described(labels, flat), 0.5), 2)
+    groups = cut_tree(views.linkage(described(labels, flat), PLAIN), 2)
     assert groups.tolist() == [0, 1, 0, 1]
 
 

@@ -8,20 +8,25 @@ pixels from one of k, to the right, below, or along a diagonal. It is seen as
 
     shape        unit(sqrt(S_k))                 the square root as in Hellinger's distance
     brightness   sqrt(S_k)
-    passage      sqrt((P^64)_k),  P = rows(O + O^T),  O_kj = sum over pixels i of k of q_ij
+    passage      sqrt((P^t)_k),   P = rows(O + O^T),  O_kj = sum over pixels i of k of q_ij
     place        sqrt((P^2)_k),   P = rows(N)
 
 where rows() makes each row sum to 1. Passage is a diffusion (Coifman & Lafon 2006): clusters that
 divide a gradient between them lead into each other within a few steps, those apart do not. Place
 is the neighbours of its neighbours. Each view is centred and divided by its total standard
-deviation over the pixels, so that all count alike (passage twice); then groups j, k are joined
-for which Ward's cost
+deviation over the pixels, so that all count alike but for what a `Weighting` says; then groups
+j, k are joined for which Ward's cost
 
     w_j w_k / (w_j + w_k) |v_j - v_k|^2          w_k = n_k^a at first
 
-is least (Ward 1963; in the form of Lance & Williams 1967). With the pixels themselves as weights
-(a = 1) a small class would cost nothing to swallow; with equal weights (a = 0) the tree would
-follow the many small clusters of mixed pixels along edges. `EXPONENTS` are those that vote.
+is least (Ward 1963; in the form of Lance & Williams 1967), where a mixture of other clusters
+(`dgc_jax.model.mixtures`) is seen as its host is, and so joins it first. With the pixels
+themselves as weights (a = 1) a small class would cost nothing to swallow; with equal weights
+(a = 0) the tree would follow the many small clusters there are.
+
+No single weighting does for all scenes: fields are told apart by their place, while on leaves of
+many greens, some with lesions, long passage has to count most. `WEIGHTINGS` are those that vote:
+trees of several banks by each are compared, and the one in the middle is taken (`medoid`).
 
 All of it is NumPy in float64 over tables of clusters, gathered crop by crop; no map is needed.
 """
@@ -32,20 +37,35 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgc_jax.model import information
-
-STEPS = 64
-"""Of the diffusion from a cluster into those its pixels are nearly in; 32 and 128 do as well."""
-
-PASSAGE = 2.0
-"""How much more than another view passage counts, in squared distances: without it a small class
-beside a large one that varies is swallowed."""
+from dgc_jax.model import information, mixtures
 
 DISTANCE = 4
 """Pixels from a pixel to the neighbours that say where a cluster lives; 1 and 8 do as well."""
 
-EXPONENTS = (0.5, 0.75)
-"""Powers of a cluster's pixels that it may weigh in the tree; the cuts' agreement chooses."""
+
+class Weighting(NamedTuple):
+    """How much the views and the clusters count.
+
+    Attributes:
+        exponent: a cluster weighs this power of its pixels.
+        passage: how much passage counts, in squared distances, where shape and brightness count 1.
+        place: how much place counts.
+        steps: t, of the diffusion from a cluster into those its pixels are nearly in.
+    """
+
+    exponent: float
+    passage: float
+    place: float
+    steps: int
+
+
+WEIGHTINGS = (
+    Weighting(0.5, 2.0, 1.0, 64),
+    Weighting(0.75, 2.0, 1.0, 64),
+    Weighting(0.5, 4.0, 0.6, 128),
+    Weighting(0.75, 4.0, 0.6, 128),
+)
+"""Of the trees that vote; measured on fields, towns and leaves of two simulators."""
 
 
 class Description(NamedTuple):
@@ -56,12 +76,15 @@ class Description(NamedTuple):
         spectra: `[K, bin]` float64 mean reflectance; 0 for clusters without pixels.
         overlap: `[K, K]` float64, row k the sum over the pixels of k of their assignments.
         neighbours: `[K, K]` int64 pairs of pixels `DISTANCE` apart, symmetric.
+        between: `[K, K, K]` int64, `[k, a, b]` how often a pixel of k is in the middle of one of a
+            and one of b, `DISTANCE` away on opposite sides; see `dgc_jax.model.mixtures`.
     """
 
     counts: np.ndarray
     spectra: np.ndarray
     overlap: np.ndarray
     neighbours: np.ndarray
+    between: np.ndarray
 
 
 def neighbours(labels: np.ndarray, clusters: int, distance: int = DISTANCE) -> np.ndarray:
@@ -89,26 +112,31 @@ def neighbours(labels: np.ndarray, clusters: int, distance: int = DISTANCE) -> n
     return one_way + one_way.T
 
 
-def views(described: Description) -> tuple[np.ndarray, ...]:
+def views(described: Description, weighting: Weighting) -> tuple[np.ndarray, ...]:
     """The four views of each cluster, on one scale.
 
     Args:
         described: K clusters that all have pixels.
+        weighting: how much passage and place count.
 
     Returns:
         Shape `[K, bin]`, brightness `[K, bin]`, passage `[K, K]` and place `[K, K]`, each with mean
-        0 and total variance 1 over the pixels, passage 2 (0 where all clusters are alike).
+        0 and total variance 1 over the pixels, but for the weights of passage and place (0 where
+        all clusters are alike).
     """
     roots = np.sqrt(np.maximum(described.spectra, 0))
     length = np.linalg.norm(roots, axis=1, keepdims=True)
-    passage = np.linalg.matrix_power(_rows(described.overlap + described.overlap.T), STEPS)
+    passage = np.linalg.matrix_power(
+        _rows(described.overlap + described.overlap.T), weighting.steps
+    )
     place = np.linalg.matrix_power(_rows(described.neighbours), 2)
     shares = described.counts / described.counts.sum()
     shape, brightness, passage, place = (
         _standardised(view, shares)
         for view in (roots / np.maximum(length, 1e-12), roots, np.sqrt(passage), np.sqrt(place))
     )
-    return shape, brightness, math.sqrt(PASSAGE) * passage, place
+    scaled = math.sqrt(weighting.passage) * passage, math.sqrt(weighting.place) * place
+    return shape, brightness, *scaled
 
 
 def _rows(table: np.ndarray) -> np.ndarray:
@@ -126,12 +154,12 @@ def _standardised(view: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return centred / total if total > 1e-7 * size else np.zeros_like(centred)
 
 
-def linkage(described: Description, exponent: float) -> np.ndarray:
+def linkage(described: Description, weighting: Weighting) -> np.ndarray:
     """The tree of the clusters that have pixels.
 
     Args:
         described: K clusters, of which L have pixels.
-        exponent: a cluster weighs this power of its pixels.
+        weighting: how much views and clusters count.
 
     Returns:
         `[L - 1, 4]` linkage matrix of `scipy.cluster.hierarchy` over the clusters with pixels in
@@ -149,9 +177,11 @@ def linkage(described: Description, exponent: float) -> np.ndarray:
         described.spectra[live],
         described.overlap[np.ix_(live, live)],
         described.neighbours[np.ix_(live, live)],
+        described.between[np.ix_(live, live, live)],
     )
-    every = np.concatenate(views(described), axis=1)
-    return ward(every, described.counts.astype(np.float64) ** exponent)
+    every = np.concatenate(views(described, weighting), axis=1)
+    every = every[mixtures.hosts(described.spectra, described.between)]
+    return ward(every, described.counts.astype(np.float64) ** weighting.exponent)
 
 
 def ward(points: np.ndarray, weights: np.ndarray) -> np.ndarray:

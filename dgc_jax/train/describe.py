@@ -2,7 +2,7 @@
 
 A tree made once depends on where the centroids happened to start. Therefore several banks are
 found over the trained embedding, the trained one and others by k-means++; each is described by the
-same crops and joined with each exponent of `dgc_jax.model.views`; and of all these trees that one
+same crops and joined by each weighting of `dgc_jax.model.views`; and of all these trees that one
 is taken whose cut agrees best with the cuts of the others. How well they agree is a number for the
 user: what of the map would be the same with other starts.
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from dgc_jax import processes
 from dgc_jax.errors import InputError
-from dgc_jax.model import centroids, views
+from dgc_jax.model import centroids, mixtures, views
 from dgc_jax.model.tree import cut_tree
 from dgc_jax.train.state import TrainState, embed_reflectance, embeddings
 
@@ -77,7 +77,7 @@ def describe(
         raise InputError(
             "clusters.sample: expected crops with valid pixels, found none; raise clusters.sample."
         )
-    trees = [(b, views.linkage(one, a)) for b, one in enumerate(found) for a in views.EXPONENTS]
+    trees = [(b, views.linkage(one, a)) for b, one in enumerate(found) for a in views.WEIGHTINGS]
     cuts = [_groups(tree, found[b].counts, clusters) for b, tree in trees]
     choice = views.medoid(cuts, [[tables[a][b] for b, _ in trees] for a, _ in trees])
     chosen, tree = trees[choice.position]
@@ -128,6 +128,7 @@ def gather(
     total = np.zeros((number, clusters, weights.shape[1]))
     overlap = np.zeros((number, clusters, clusters))
     near = np.zeros((number, clusters, clusters), np.int64)
+    middle = np.zeros((number, clusters, clusters, clusters), np.int64)
     tables = np.zeros((number, number, clusters * clusters), np.int64)
     cosines = np.zeros((number, len(_COSINES) - 1), np.int64)
     most = 0
@@ -142,13 +143,15 @@ def gather(
         for b in range(number):
             own = labels[b][valid].astype(np.int64)
             np.add.at(total[b], own, binned)
-            near[b] += views.neighbours(np.where(valid, labels[b], -1), clusters)
+            whole = np.where(valid, labels[b], -1)
+            near[b] += views.neighbours(whole, clusters)
+            middle[b] += mixtures.between(whole, clusters, views.DISTANCE)
             cosines[b] += np.histogram(np.clip(similarity[b][valid], -1, 1), _COSINES)[0]
             for a in range(b + 1):
                 pair = labels[a][valid].astype(np.int64) * clusters + own
                 tables[a, b] += np.bincount(pair, minlength=clusters**2)
-    total, overlap, near, tables, cosines = (
-        processes.summed(each) for each in (total, overlap, near, tables, cosines)
+    total, overlap, near, middle, tables, cosines = (
+        processes.summed(each) for each in (total, overlap, near, middle, tables, cosines)
     )
     square = tables.reshape(number, number, clusters, clusters)
     each = range(number)
@@ -157,7 +160,7 @@ def gather(
     for b in range(number):
         counts = np.diagonal(both[b][b]).copy()
         means = total[b] / np.maximum(counts, 1)[:, None]
-        found.append(views.Description(counts, means, overlap[b], near[b]))
+        found.append(views.Description(counts, means, overlap[b], near[b], middle[b]))
     rare = np.cumsum(cosines, axis=1) <= RARE * cosines.sum(axis=1, keepdims=True)
     return found, both, [float(_COSINES[np.count_nonzero(row)]) for row in rare]
 
