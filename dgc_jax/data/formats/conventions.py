@@ -6,18 +6,14 @@ by the CF conventions, one factor and summand or one a band. Numbers equal to `_
 `missing_value`, or outside `valid_range` (`valid_min`, `valid_max`), are no data; `_Unsigned` tells
 that signed numbers are meant as unsigned ones, since classic NetCDF has no such type. NEON's
 `Scale_Factor` divides, and its `Data_Ignore_Value` is no data. Names count in any case and with any
-separators; values may be numbers, lists, text, or xarray's base64 (`_FillValue` in zarr 3).
+separators; see `attributes`.
 
 Sources: CF conventions 1.11, sections 2.5.1 and 8.1 (https://cfconventions.org); NetCDF User's
 Guide, attribute conventions; NEON.DP3.30006 (surface directional reflectance).
 """
 
-import base64
-import binascii
 import dataclasses
 import math
-import re
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +21,7 @@ import numpy as np
 import tensorstore as ts
 
 from dgc_jax.data.formats import lazy
+from dgc_jax.data.formats.attributes import find, numbers, plain, text
 from dgc_jax.errors import InputError
 
 _MISSING = (
@@ -63,45 +60,6 @@ class Packing:
     notes: tuple[str, ...] = ()
 
 
-def find(attributes: Mapping[str, Any], *names: str) -> Any:
-    """The first attribute of one of some names, whatever its case and separators; or None."""
-    plain = {_plain(key): value for key, value in attributes.items()}
-    return next((plain[name] for name in map(_plain, names) if plain.get(name) is not None), None)
-
-
-def text(value: Any) -> str | None:
-    """An attribute as text; equal entries of a list are one, others are joined by commas."""
-    if value is None or type(value).__name__ == "Empty":
-        return None
-    entries = [_decoded(entry) for entry in np.asarray(value, dtype=object).ravel()]
-    words = list(dict.fromkeys(str(entry).strip() for entry in entries))
-    return ", ".join(words) if words else None
-
-
-def numbers(value: Any) -> np.ndarray | None:
-    """An attribute as a list of numbers, float64 or an integer type; None if it holds others."""
-    if value is None or isinstance(value, bool) or type(value).__name__ == "Empty":
-        return None
-    array = np.asarray(value) if not isinstance(value, str | bytes) else np.array([value], object)
-    if array.dtype.kind in "iuf":
-        return array.ravel()
-    if array.dtype.kind not in "OSU":
-        return None
-    found: list[float] = []
-    for entry in array.ravel():
-        entry = _decoded(entry)
-        if isinstance(entry, str):
-            try:
-                found.extend(_parsed(entry))
-            except ValueError:
-                return None
-        elif isinstance(entry, int | float | np.number) and not isinstance(entry, bool):
-            found.append(float(entry))
-        else:
-            return None
-    return np.array(found, np.float64) if found else None
-
-
 def packing(
     where: str,
     attributes: Mapping[str, Any],
@@ -133,9 +91,9 @@ def packing(
     if find(attributes, "add_offset") is None and other is not None and other.any():
         notes.append(f"{where} has offset {text(find(attributes, 'offset'))}: not applied.")
     missing: list[np.generic] = []
-    plain = {_plain(name) for name in _MISSING}
+    names = {plain(name) for name in _MISSING}
     for key, value in attributes.items():
-        if _plain(key) not in plain or value is None:
+        if plain(key) not in names or value is None:
             continue
         listed = numbers(value)
         if listed is None:
@@ -192,12 +150,13 @@ def store(
     hole = _hole(found)
 
     def read_meant(row: slice, column: slice, band: slice) -> np.ndarray:
-        block = np.ascontiguousarray(read_block(row, column, band))
+        block = np.array(read_block(row, column, band), dtype, order="C")
         return block if block.dtype == found.dtype else block.view(found.dtype)
 
     def read_clean(row: slice, column: slice, band: slice) -> np.ndarray:
         block = read_meant(row, column, band)
-        return np.where(_is_missing(block, found), hole, block).astype(block.dtype)
+        block[_is_missing(block, found)] = hole
+        return block
 
     def read_reflectance(row: slice, column: slice, band: slice) -> np.ndarray:
         block = read_meant(row, column, band)
@@ -242,35 +201,14 @@ def missing(array: np.ndarray, attributes: Mapping[str, Any], fill: Sequence[Any
         attributes: of the array.
         fill: numbers that the container itself gives to what was never written.
     """
-    names = {_plain(name) for name in _MISSING}
-    listed = [value for key, value in attributes.items() if _plain(key) in names]
+    names = {plain(name) for name in _MISSING}
+    listed = [value for key, value in attributes.items() if plain(key) in names]
     out = np.zeros(array.shape, bool)
     for value in map(numbers, (*listed, *fill)):
         if value is not None:
             for number in _as_meant(value, array.dtype, array.dtype):
                 out |= array == number
     return out
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", str(name).lower())
-
-
-def _decoded(entry: Any) -> Any:
-    return entry.decode(errors="replace") if isinstance(entry, bytes) else entry
-
-
-def _parsed(entry: str) -> list[float]:
-    """The numbers of a text: `-9999`, `0, 10000`, `-9999.f` (CDL), base64 of a double (xarray)."""
-    words = [word for word in re.split(r"[\s,;{}\[\]()]+", entry) if word]
-    if len(words) == 1 and re.fullmatch(r"[A-Za-z0-9+/]{11}=", words[0]):
-        try:
-            return [struct.unpack("<d", base64.b64decode(words[0], validate=True))[0]]
-        except (binascii.Error, struct.error) as error:
-            raise ValueError(entry) from error
-    if not words:
-        raise ValueError(entry)
-    return [float(re.sub(r"(?<=[\d.])(?:u?[bsl]|l{2}|f|d)$", "", word.lower())) for word in words]
 
 
 def _sign(attributes: Mapping[str, Any], dtype: np.dtype) -> np.dtype:
@@ -292,7 +230,7 @@ def _factor(
     value = attributes.get(name)
     if value is None:
         for key, there in attributes.items():
-            if _plain(key) in map(_plain, _OTHER_SCALES) and there is not None:
+            if plain(key) in map(plain, _OTHER_SCALES) and there is not None:
                 name, value, divides = key, there, True
                 break
     factor = _per_band(where, name, value, bands, notes)
@@ -390,7 +328,7 @@ def _valid_range(
     ):
         # By the NetCDF User's Guide a range of a wider type than the data's is one of reflectance;
         # so is one that would leave nothing of the data.
-        unpacked = [None if n is None else (n - offset) / factor for n in limits]
+        unpacked = [None if n is None else (n - float(offset)) / float(factor) for n in limits]
         bounds = np.iinfo(meant)
         fits = all(n is None or bounds.min <= n <= bounds.max for n in unpacked)
         tiny = factor < 1 and all(n is None or abs(n) <= 1 for n in limits)

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 import tensorstore as ts
 
-from dgc_jax.data.formats import conventions, dimensions, lazy, prisma, variables
+from dgc_jax.data.formats import attributes, conventions, dimensions, lazy, prisma, variables
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
@@ -58,7 +58,7 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     good, more = variables.find_good_bands(bands, _band_lists(file, dataset, shapes))
     found = conventions.packing(
         f"{path}: {name}",
-        attributes(dataset),
+        readable(dataset),
         dataset.dtype.newbyteorder("="),
         bands,
         own_fill(file, dataset),
@@ -76,13 +76,13 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     )
 
 
-def attributes(holder: h5py.Dataset | h5py.Group) -> dict[str, Any]:
+def readable(holder: h5py.Dataset | h5py.Group) -> dict[str, Any]:
     """The attributes that can be read; HDF5 allows types that h5py has no word for."""
-    readable = {}
+    found = {}
     for key in holder.attrs:
         with contextlib.suppress(OSError, TypeError, ValueError, KeyError, RuntimeError):
-            readable[key] = holder.attrs[key]
-    return readable
+            found[key] = holder.attrs[key]
+    return found
 
 
 def own_fill(file: h5py.File, dataset: h5py.Dataset) -> list[Any]:
@@ -109,9 +109,9 @@ def dimension_names(dataset: h5py.Dataset) -> list[str | None]:
         names.append(dataset.dims[place].label or (named[0] if named else None))
     if any(names):
         return names
-    about = attributes(dataset)
+    about = readable(dataset)
     for key in ("dimension_labels", "_ARRAY_DIMENSIONS", "dimension_names", "dimensions", "dims"):
-        listed = conventions.text(conventions.find(about, key)) or ""
+        listed = attributes.text(attributes.find(about, key)) or ""
         words = [word for word in re.split(r"[\s,;()\[\]'\"]+", listed) if word]
         if len(words) == dataset.ndim and all(dimensions.letter(word) for word in words):
             return list(words)
@@ -140,9 +140,9 @@ def _coordinate(
 
 def _values(path: str, dataset: h5py.Dataset) -> tuple[str, np.ndarray, str | None]:
     """Name, values and unit of a list of wavelengths."""
-    about = attributes(dataset)
+    about = readable(dataset)
     values = conventions.values(dataset[()], about, f"{path}: {dataset.name}")
-    unit = conventions.text(conventions.find(about, "units", "unit", "wavelength_units"))
+    unit = attributes.text(attributes.find(about, "units", "unit", "wavelength_units"))
     return dataset.name.strip("/"), values, unit
 
 
@@ -246,12 +246,12 @@ def _wavelength_lists(
     """Name, values and unit of what is called like wavelengths: the cube's own attributes first."""
     lists = []
     for holder in (dataset, dataset.parent, file):
-        about = attributes(holder)
-        numeric = {key: conventions.numbers(value) for key, value in about.items()}
+        about = readable(holder)
+        numeric = {key: attributes.numbers(value) for key, value in about.items()}
         shown = {key: value.shape for key, value in numeric.items() if value is not None}
         for key in variables.wavelength_names(shown):
-            unit = conventions.text(
-                conventions.find(about, "wavelength_units", f"{key}_units", f"{key}_unit")
+            unit = attributes.text(
+                attributes.find(about, "wavelength_units", f"{key}_units", f"{key}_unit")
             )
             lists.append((f"{holder.name}@{key}", np.asarray(numeric[key]), unit))
     named = variables.wavelength_names(shapes)
@@ -261,7 +261,7 @@ def _wavelength_lists(
         if name not in named
         and len(shape) == 1
         and shape[0] in dataset.shape
-        and "wavelength" in (conventions.text(file[name].attrs.get("standard_name")) or "")
+        and "wavelength" in (attributes.text(file[name].attrs.get("standard_name")) or "")
     ]
     return lists + [_values(path, file[name]) for name in named + standard]
 
@@ -272,8 +272,8 @@ def _band_lists(
     """Name and values of what is called like a list of good or bad bands."""
     lists = []
     for holder in (dataset, dataset.parent, file):
-        for key, value in attributes(holder).items():
-            flags = conventions.numbers(value) if variables.is_band_list(key) else None
+        for key, value in readable(holder).items():
+            flags = attributes.numbers(value) if variables.is_band_list(key) else None
             if flags is not None:
                 lists.append((f"{holder.name}@{key}", flags))
     for name, shape in shapes.items():
