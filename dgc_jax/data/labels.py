@@ -18,7 +18,7 @@ import numpy as np
 import PIL.Image
 import tensorstore as ts
 
-from dgc_jax.data.formats import envi, matlab, variables
+from dgc_jax.data.formats import envi, mat_file, variables
 from dgc_jax.errors import InputError
 
 IMAGES = (".png", ".tif", ".tiff", ".bmp")
@@ -198,9 +198,10 @@ def _read_envi(path: str) -> tuple[np.ndarray, Sequence[str] | None]:
 
 
 def _read_matlab(path: str, shape: tuple[int, int] | None, variable: str | None) -> np.ndarray:
-    found = matlab.open_variables(path, logical=True)
-    maps = [name for name, size in found.shapes.items() if len(size) == 2 and min(size) > 1]
-    fitting = [name for name in maps if found.shapes[name] == shape]
+    found = mat_file.open_variables(path)
+    shapes = {**found.shapes, **found.flags}
+    maps = [name for name, size in shapes.items() if len(size) == 2 and min(size) > 1]
+    fitting = [name for name in maps if shapes[name] == shape]
     wanted = "2-D numeric variable"
     if len(fitting) == 1:
         maps = fitting
@@ -209,7 +210,7 @@ def _read_matlab(path: str, shape: tuple[int, int] | None, variable: str | None)
             fitting,
             f"2-D numeric variable of the scene's {shape[0]} x {shape[1]} pixels",
         )
-    values = found.load(variables.choose(path, found.shapes, maps, variable, wanted))
+    values = found.load(variables.choose(path, shapes, maps, variable, wanted))
     if shape is not None and values.ndim == 2 and values.shape[1] == shape[0] * shape[1]:
         # [class, pixel], the pixels running down the columns
         values = values.reshape((len(values), *shape), order="F").transpose(1, 2, 0)

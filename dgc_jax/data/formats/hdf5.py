@@ -173,22 +173,18 @@ def _is_classic_netcdf(path: str) -> bool:
         return False
 
 
-def numeric_shapes(file: h5py.File, logical: bool = False) -> dict[str, tuple[int, ...]]:
+def numeric_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
     """Shapes of the file's numeric datasets by path, without text, references and the like.
 
     Args:
         file: open for reading; links out of the file are not followed.
-        logical: whether MATLAB's true/false arrays count.
     """
-    kinds = "iufb" if logical else "iuf"
-    foreign = {"char", "cell"} | (set() if logical else {"logical"})
     shapes = {}
 
     def collect(name: str, item: object) -> None:
         if not isinstance(item, h5py.Dataset) or name.startswith("#"):
             return  # MATLAB keeps what its cells and objects refer to in `#refs#`
-        numbers = item.dtype.kind in kinds and _text(item.attrs.get("MATLAB_class")) not in foreign
-        if numbers and item.shape and 0 not in item.shape and "MATLAB_empty" not in item.attrs:
+        if item.dtype.kind in "iuf" and item.shape and 0 not in item.shape:
             shapes[name] = tuple(item.shape)
 
     file.visititems(collect)
@@ -280,7 +276,3 @@ def _band_lists(
         if variables.is_band_list(name) and max(shape) == math.prod(shape):
             lists.append((name, file[name][()]))
     return lists
-
-
-def _text(value: Any) -> str | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
