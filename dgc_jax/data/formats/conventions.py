@@ -194,7 +194,7 @@ def values(array: np.ndarray, attributes: Mapping[str, Any], where: str) -> np.n
 def missing(array: np.ndarray, attributes: Mapping[str, Any], fill: Sequence[Any]) -> np.ndarray:
     """Where a label map has no data by its attributes: bool, of the array's shape.
 
-    Other than for reflectance, 0 counts if the file names it.
+    Other than for reflectance, 0 counts if an attribute names it.
 
     Args:
         array: its stored numbers.
@@ -204,7 +204,7 @@ def missing(array: np.ndarray, attributes: Mapping[str, Any], fill: Sequence[Any
     names = {plain(name) for name in _MISSING}
     listed = [value for key, value in attributes.items() if plain(key) in names]
     out = np.zeros(array.shape, bool)
-    for value in map(numbers, (*listed, *fill)):
+    for value in map(numbers, (*listed, *(number for number in fill if number != 0))):
         if value is not None:
             for number in _as_meant(value, array.dtype, array.dtype):
                 out |= array == number

@@ -8,8 +8,8 @@ from dgc_jax.data.formats import enmap, envi, geotiff, npy, zarr
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
-_HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc")
-_SUFFIXES = (".mat", *_HDF5_SUFFIXES, ".npy", *geotiff.SUFFIXES, ".zarr", ".zarr3", ".n5")
+HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc")
+_SUFFIXES = (".mat", *HDF5_SUFFIXES, ".npy", *geotiff.SUFFIXES, ".zarr", ".zarr3", ".n5")
 _ENMAP = (enmap.METADATA, "-SPECTRAL_IMAGE", "-SPECTRAL_IMAGE_COG")
 
 
@@ -41,7 +41,7 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     lower = path.lower()
     if lower.endswith(".mat"):
         return "MATLAB", matlab.read(path, variable=variable, axes=axes)
-    if lower.endswith(_HDF5_SUFFIXES):
+    if lower.endswith(HDF5_SUFFIXES):
         return "HDF5", hdf5.read(path, variable=variable, axes=axes)
     if lower.endswith(".npy"):
         return "NPY", npy.read(path, variable=variable, axes=axes)

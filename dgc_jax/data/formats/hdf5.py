@@ -76,6 +76,39 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     )
 
 
+def read_map(
+    path: str, shape: tuple[int, int] | None, variable: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A label map in an HDF5 or NetCDF4 file.
+
+    Args:
+        path: of the file.
+        shape: rows and columns of the scene, if known.
+        variable: path of the dataset, if there are several that fit.
+
+    Returns:
+        Its numbers `[row, column]` and where it says that there is no data, bool of that shape.
+
+    Raises:
+        InputError: not a whole HDF5 file, or no such dataset.
+    """
+    with open_file(path) as file:
+        name = variables.choose_map(path, numeric_shapes(file), shape, variable)
+        dataset = file[name]
+        check_filters(path, dataset)
+        try:
+            values = np.asarray(dataset[()])
+        except OSError as error:
+            raise InputError(
+                f"{path}: {name} could not be read ({error}): copy it again."
+            ) from error
+        missing = conventions.missing(values, readable(dataset), own_fill(file, dataset))
+        letters = [dimensions.letter(each) for each in dimension_names(dataset)]
+    if letters == ["c", "r"]:
+        return values.T, missing.T
+    return values, missing
+
+
 def readable(holder: h5py.Dataset | h5py.Group) -> dict[str, Any]:
     """The attributes that can be read; HDF5 allows types that h5py has no word for."""
     found = {}

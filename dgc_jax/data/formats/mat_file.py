@@ -96,7 +96,7 @@ def open_variables(path: str) -> Variables:
 
 def _load_version_5(path: str, name: str) -> Any:
     try:
-        return scipy.io.loadmat(path, variable_names=[name], spmatrix=False)[name]
+        return scipy.io.loadmat(path, variable_names=[name])[name]
     except Exception as error:  # as above: OSError, ValueError, TypeError, zlib.error, ...
         raise InputError(
             f"{path} ends or is damaged within variable {name} ({error}): copy or download it "

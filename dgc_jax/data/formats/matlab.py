@@ -21,8 +21,8 @@ from dgc_jax.errors import InputError
 _ROWS = ("lines", "nlines", "line", "rows", "nrows", "row", "nrow", "nr", "h", "height")
 _COLUMNS = ("cols", "ncols", "col", "ncol", "columns", "samples", "nsamples", "nc", "w", "width")
 _DOUBT = (
-    "MATLAB did not write this file, so its axes are taken in the order of HDF5, not in reverse; if "
-    "the image is transposed, say so with axes=."
+    "MATLAB did not write this file, so its axes are taken in the order of HDF5, not in reverse: "
+    "if the image is transposed, say so with axes=."
 )
 _COMPANIONS = "such as lines and cols, or nRow and nCol"
 

@@ -80,6 +80,34 @@ def choose(
     return next(iter(candidates))
 
 
+def choose_map(
+    path: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    shape: tuple[int, int] | None,
+    variable: str | None,
+) -> str:
+    """The label map among a file's variables: the only matrix, or the only one of the scene's size.
+
+    Args:
+        path: of the file, for the message.
+        shapes: of every numeric variable of the file.
+        shape: rows and columns of the scene, if known.
+        variable: what the user named, if anything.
+
+    Raises:
+        InputError: the named one is not there, or there is not exactly one that fits.
+    """
+    maps = [name for name, size in shapes.items() if len(size) == 2 and min(size) > 1]
+    fitting = [name for name in maps if shapes[name] == shape]
+    wanted = "2-D numeric variable"
+    if len(fitting) == 1:
+        maps = fitting
+    elif shape is not None and len(maps) != 1:
+        maps = fitting
+        wanted = f"2-D numeric variable of the scene's {shape[0]} x {shape[1]} pixels"
+    return choose(path, shapes, maps, variable, wanted)
+
+
 def leaf(name: str) -> str:
     """The last part of a variable's path, in lower case: `data` of `hsi/Data` and `hsi.Data`."""
     return re.split(r"[/.]", name)[-1].lower()

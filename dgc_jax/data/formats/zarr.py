@@ -102,6 +102,49 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     )
 
 
+def read_map(
+    path: str, shape: tuple[int, int] | None, variable: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A label map: an array, or the one of a group that fits.
+
+    Args:
+        path: folder.
+        shape: rows and columns of the scene, if known.
+        variable: path of the array within the group, if there are several that fit.
+
+    Returns:
+        Its numbers `[row, column]` and where it says that there is no data, bool of that shape.
+
+    Raises:
+        InputError: there is no such array.
+    """
+    if not is_store(path):
+        raise InputError(
+            f"{path} could not be opened as a zarr label map: it is a folder of something else."
+        )
+    try:
+        folder = _folder(path, variable or "")
+        driver, metadata = _identify(folder)
+        if driver is None:
+            shapes = _members(path, folder, metadata)
+            folder = _folder(path, variables.choose_map(path, shapes, shape, None))
+            driver, metadata = _identify(folder)
+        store = _open(folder, driver or "zarr", lazy.OPENING)
+        values = store.read().result()
+        about = _attributes(folder, driver, metadata)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
+        raise InputError(f"{path} could not be opened as a zarr label map: {reason}.") from error
+    fill = [] if store.fill_value is None else [store.fill_value]
+    missing = conventions.missing(values, about, fill)
+    letters = [dimensions.letter(each) for each in _dimension_names(driver, metadata, about)]
+    if letters == ["c", "r"]:
+        return values.T, missing.T
+    return values, missing
+
+
 def _open(folder: ts.KvStore, driver: str, context: ts.Context) -> ts.TensorStore:
     return ts.open(
         {
