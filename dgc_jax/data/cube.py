@@ -10,7 +10,8 @@ not zero in all bands, not masked out by the user and not in a column whose refe
 An ignore value of 0 is an exception: a single zero is a legal dark value, so it only repeats the
 rule for all bands.
 
-Nothing is read at open but headers, masks, label maps and the references' mean lines.
+Nothing is read at open but headers, masks, label maps, the references' mean lines and a few pixels
+that tell bands without data; see `empty_bands`.
 """
 
 import dataclasses
@@ -329,7 +330,7 @@ def open_cube(
     wavelengths: Sequence[float] | np.ndarray | Path | None = None,
     keep_bad_bands: bool = False,
 ) -> Cube:
-    """Opens a scene; reads no pixels of it.
+    """Opens a scene; reads a few pixels at most, see `empty_bands`.
 
     Args:
         path: ENVI header or data file, `.mat`, HDF5 or NetCDF, `.npy`, `.tif`, or the folder or URL
@@ -342,7 +343,7 @@ def open_cube(
         axes: order of the stored axes, such as `"brc"`, if the file does not say.
         wavelengths: of the stored bands, in nm (below 100: micrometres): numbers, or the path of a
             text file of numbers; instead of the file's own.
-        keep_bad_bands: also use bands that the file calls bad.
+        keep_bad_bands: also use bands that the file calls bad, or that hold no data.
 
     Raises:
         InputError: in one sentence, what is wrong with which file and what to do.
@@ -384,6 +385,10 @@ def open_cube(
         ignore_value=raw.ignore_value,
         mask=None if mask is None else companions.read_mask(os.fspath(mask), path, (rows, columns)),
     )
+    if not keep_bad_bands:
+        from dgc_jax.data import empty_bands  # only here: it is about cubes
+
+        cube = empty_bands.without_empty_bands(cube)
     if labels is not None:
         from dgc_jax.data.labels import read_labels  # only here: most scenes have none
 
