@@ -24,7 +24,7 @@ _HOLED = 0.5  # share of them that makes a band worth a note
 _WINDOW, _WINDOWS = 32, 3  # pixels a side, windows along each axis
 _FIRST = 16  # pixels of the first look
 _FEWEST = 16  # pixels that have data in some band, to decide anything by
-_AFFORDABLE = 32 * 2**20  # bytes that one look may read
+_AFFORDABLE = 6 * 2**20  # bytes that one look may read: some ten milliseconds
 _SHOWN = 4  # ranges of bands in a message
 
 
@@ -55,16 +55,16 @@ def without_empty_bands(cube: Cube) -> Cube:
     notes = []
     if empty.any():
         notes.append(
-            f"{_named(cube, empty)} hold no data in at least {100 * EMPTY:g} % of the sampled "
-            "pixels and are left out, since they would make nearly all pixels invalid; "
-            "keep_bad_bands=True keeps them."
+            f"{_named(cube, empty)} without data in at least {100 * EMPTY:g} % of the sampled "
+            "pixels: left out, since nearly all pixels would be invalid; keep_bad_bands=True keeps "
+            "them."
         )
     holed = ~empty & (missing >= _HOLED)
     if holed.any():
         notes.append(
-            f"{_named(cube, holed)} hold no data in {100 * missing[holed].min():.0f} to "
-            f"{100 * missing[holed].max():.0f} % of the sampled pixels, which makes these pixels "
-            "invalid: leave such bands out with bands= or drop=."
+            f"{_named(cube, holed)} without data in {100 * missing[holed].min():.0f} % of the "
+            "sampled pixels or more, which makes them invalid: leave such bands out with bands= "
+            "or drop=."
         )
     kept = ~empty
     return dataclasses.replace(
@@ -116,8 +116,8 @@ def why_invalid(cube: Cube) -> str | None:
     holed = missing >= _HOLED
     if holed.any():
         return (
-            f"{start}{_named(cube, holed)} hold no data ({_number(cube)}) in most of them: leave "
-            "these bands out with bands= or drop=."
+            f"{start}{_named(cube, holed)} without data ({_number(cube)}) in most of them: leave "
+            "such bands out with bands= or drop=."
         )
     return f"{start}in each some band holds no data ({_number(cube)}); check that number."
 

@@ -32,7 +32,7 @@ SUFFIXES = (*IMAGES, ".npy", ".mat", *HDF5_SUFFIXES, ".json", ".zarr", ".hdr")
 OUTSIDE = "background"
 """Name of what lies outside all LabelMe shapes, where that is a class."""
 
-_GDAL_NODATA = 42113  # tag of a TIFF, as text
+_GDAL_NODATA, _SAMPLE_FORMAT, _BITS = 42113, 339, 258  # tags of a TIFF
 _IGNORE = "__ignore__"  # LabelMe's own word for pixels that are to have no label
 
 
@@ -179,6 +179,11 @@ def _read_image(path: str) -> tuple[np.ndarray, np.ndarray | None]:
                 said = [index for index, opacity in enumerate(said) if opacity == 0]
             if isinstance(image, PIL.TiffImagePlugin.TiffImageFile):
                 said = image.tag_v2.get(_GDAL_NODATA)
+                # Pillow takes signed bytes for unsigned ones, and unsigned 32 bits for signed ones.
+                signed = image.tag_v2.get(_SAMPLE_FORMAT, (1,))[0] == 2
+                if (values.dtype, signed) in ((np.uint8, True), (np.int32, False)):
+                    whole = image.tag_v2.get(_BITS, (8,))[0] == 8 * values.dtype.itemsize
+                    values = values.view(np.int8 if signed else np.uint32) if whole else values
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
