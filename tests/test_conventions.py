@@ -6,6 +6,7 @@ Files are written by h5py and TensorStore, in the ways in which netCDF4, xarray 
 import base64
 import json
 import re
+import shutil
 import struct
 
 import h5py
@@ -300,6 +301,32 @@ def test_attached_scales_name_the_axes_and_hold_the_wavelengths(tmp_path):
     assert cube.notes == ()
     np.testing.assert_allclose(cube.wavelengths, CENTRES, atol=0.06)
     np.testing.assert_array_equal(cube.read_stored(0, 0, ROWS, COLUMNS), COUNTS)
+
+
+def test_a_standard_name_tells_wavelengths_whatever_they_are_called(tmp_path):
+    path = write_hdf5(tmp_path / "a.nc", COUNTS)
+    with h5py.File(path, "a") as file:
+        del file["group/wavelength"]
+        file["centre"], file["lines"] = CENTRES, np.linspace(400, 410, BANDS)
+        file["centre"].attrs["standard_name"] = "radiation_wavelength"
+        file["centre"].attrs["units"] = "nm"
+    np.testing.assert_allclose(open_cube(path).wavelengths, CENTRES)
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+@pytest.mark.parametrize("values", [CENTRES, np.arange(1.0, BANDS + 1)])
+def test_the_coordinate_of_the_band_axis_counts_if_it_holds_wavelengths(tmp_path, driver, values):
+    path = write_zarr(tmp_path / "a.zarr", COUNTS, (), ["y", "x", "channel"], driver)
+    shutil.rmtree(path / "wavelength")
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": str(path / "channel")}}
+    store = ts.open(spec, create=True, dtype=ts.float64, shape=[BANDS]).result()
+    store.write(values).result()
+    cube = open_cube(path)
+    assert cube.notes == ()
+    if values[0] < 100:
+        assert cube.wavelengths is None
+    else:
+        np.testing.assert_allclose(cube.wavelengths, CENTRES)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 
 from dgc_jax.data.formats import matlab
 from dgc_jax.errors import InputError
@@ -294,3 +295,9 @@ def test_a_matrix_that_h5py_wrote_is_not_transposed(tmp_path):
     with h5py.File(tmp_path / "a.mat", "w") as file:
         file["Y"], file["nRow"], file["nCol"] = as_matrix(CUBE), [[ROWS]], [[COLUMNS]]
     np.testing.assert_array_equal(pixels(matlab.read(str(tmp_path / "a.mat"))), CUBE)
+
+
+def test_a_file_without_plain_numbers_says_so(tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {"name": "leaf", "s": scipy.sparse.eye(3).tocsc()})
+    with pytest.raises(InputError, match="has no array of real numbers, also in its structs"):
+        matlab.read(str(tmp_path / "a.mat"))

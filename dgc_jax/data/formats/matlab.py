@@ -40,6 +40,11 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         InputError: not a whole MATLAB file, no such variable, or no way to tell the image's size.
     """
     found = mat_file.open_variables(path)
+    if not found.shapes:
+        raise InputError(
+            f"{path} has no array of real numbers, also in its structs and cells; objects, tables "
+            "and sparse matrices are not read as cubes: save the cube as a plain array."
+        )
     size, size_note = _image_size(found)
     matrices = {} if size is None else _pixel_matrices(found.shapes, math.prod(size))
     if axes is not None and "p" in axes:
