@@ -150,7 +150,7 @@ def test_a_list_may_have_commas_at_the_start_of_its_lines_and_comments_between(t
         ([0.45, 0.55, 0.65, 0.85], None, CENTRES),
         (CENTRES, None, CENTRES),
         ([1, 2, 3, 4], "Index", None),
-        ([9000, 8000, 7000, 6000], "Wavenumber", None),
+        ([8000, 6400, 5000, 4000], "Wavenumber", [1250, 1562.5, 2000, 2500]),
         ([450, 550], "nm", None),
     ],
 )

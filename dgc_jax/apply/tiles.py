@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 from dgc_jax.data.cube import Cube, Pending, Stored
+from dgc_jax.data.formats import nodata
 
 _READING = 4  # tiles that are being read ahead
 _COMPUTING = 2  # tiles that are being computed
@@ -189,9 +190,9 @@ def _is_blank(stored: Stored) -> bool:
         some = numbers[sparse]
         full = some.any(axis=2) & usable[sparse]
         if ignored is not None:
-            full &= (some != ignored).all(axis=2)
+            full &= ~nodata.among(some, ignored).any(axis=2)
         if some.dtype.kind == "f":
-            full &= np.isfinite(some).all(axis=2)
+            full &= ~nodata.beyond(some)
         if full.any():
             return False
     return True

@@ -1,0 +1,61 @@
+"""Which stored numbers mean "no data".
+
+Files write the number as text, often with fewer digits than the numbers themselves have, so that
+floats need a tolerance: GDAL's, four units in the last place (`ARE_REAL_EQUAL`). Numbers beyond
+1e38 are never data: they are what is left of -3.4028235e+38, the usual "no data" of float32, after
+a program or two.
+"""
+
+import numpy as np
+
+LARGEST = 1e38
+"""A float beyond this, of either sign, is never data."""
+
+Limits = tuple[np.generic, np.generic]
+
+
+def limits(value: float | None, dtype: np.dtype) -> Limits | None:
+    """The stored numbers that a no-data number stands for, as an interval with its ends.
+
+    Args:
+        value: as the file says it, or None.
+        dtype: of the stored numbers.
+
+    Returns:
+        The least and the largest of them, equal where numbers are whole; None if there are none,
+        or if another rule covers them: 0 (only counts in all bands), NaN, and beyond `LARGEST`.
+    """
+    if value is None or value == 0 or not abs(value) <= LARGEST or dtype.kind not in "iuf":
+        return None
+    if dtype.kind == "f":
+        # In float64, and rounded to the stored type at the very end.
+        stored = float(dtype.type(value))
+        epsilon = np.finfo(np.float64 if dtype.itemsize > 4 else np.float32).eps
+        tolerance = 4 * float(epsilon) * abs(stored)
+        return dtype.type(stored - tolerance), dtype.type(stored + tolerance)
+    whole = round(value)
+    possible = np.iinfo(dtype)
+    if abs(value - whole) > 1e-6 * abs(value) or not possible.min <= whole <= possible.max:
+        return None
+    return dtype.type(whole), dtype.type(whole)
+
+
+def among(numbers: np.ndarray, span: Limits) -> np.ndarray:
+    """Which numbers lie in an interval of `limits`, bool of the same shape."""
+    low, high = span
+    return numbers == low if low == high else (numbers >= low) & (numbers <= high)
+
+
+def beyond(numbers: np.ndarray) -> np.ndarray:
+    """Which pixels hold NaN or a number beyond `LARGEST`.
+
+    Args:
+        numbers: `[..., band]`.
+
+    Returns:
+        Bool `[...]`.
+    """
+    if numbers.dtype.kind != "f" or numbers.dtype.itemsize < 4:  # float16 ends at 65504
+        return ~np.isfinite(numbers).all(axis=-1)
+    # NaN makes both comparisons false; two reductions take less memory than a picture of booleans.
+    return ~((numbers.max(axis=-1) <= LARGEST) & (numbers.min(axis=-1) >= -LARGEST))
