@@ -64,4 +64,8 @@ def scene_name(path: str) -> str:
     name = PurePath(path.rstrip("/")).name
     known = (*_SUFFIXES, ".hdr", *envi.DATA_SUFFIXES, *_ENMAP)
     endings = [re.escape(suffix) for suffix in known if suffix]
-    return re.sub(rf"(?i)(?<=.)({'|'.join(endings)})+$", "", name)
+    plain = re.sub(rf"(?i)(?<=.)({'|'.join(endings)})+$", "", name)
+    stem, ending = os.path.splitext(path)
+    if plain == name and ending and any(map(os.path.isfile, (stem + ".hdr", stem + ".HDR"))):
+        return os.path.basename(stem)  # ENVI data of an ending of their own
+    return plain

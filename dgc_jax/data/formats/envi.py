@@ -139,13 +139,14 @@ def read_header(path: str) -> dict[str, Any]:
     for line in rest:
         while "=" in line:
             name, _, value = line.partition("=")
-            key = re.sub(r"[\s_]+", " ", name.strip(" ,}").lower())
+            key = re.sub(r"[\s_]+", " ", name.strip().lower())
             value, line = value.strip(), ""
             if not value.startswith("{"):
                 header[key] = value.partition(";")[0].strip()
                 continue
-            inside, line = _braces(path, key, value, rest)
+            inside, behind = _braces(path, key, value, rest)
             header[key] = inside if key == "description" else _listed(key, inside)
+            line = behind if _FIELD.match(behind) else ""
     return header
 
 
@@ -203,7 +204,7 @@ def _listed(key: str, inside: str) -> list[str]:
 
 def without_comment(line: str) -> str:
     """A line of numbers without the words behind `;`, which may also separate numbers."""
-    return re.sub(r";(?![\s\d.,;+\-eE]*$).*$", "", line)
+    return re.sub(r";(?![\s\d.,+\-eE]*(;|$)).*$", "", line)
 
 
 def _text(header: Mapping[str, Any], key: str) -> str:
@@ -397,9 +398,16 @@ def _geo(header: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     """Georeference as `spectral` writes it back: lists of strings, and WKT in its braces."""
     geo: dict[str, Any] = {}
     if "map info" in header:
-        geo["map info"] = header["map info"]
-        if place.transform(header["map info"]) is None:
+        geo["map info"] = info = header["map info"]
+        if place.transform(info) is None:
             notes.append("The header's map info is not understood: maps in GeoTIFF have no place.")
+        elif not _text(header, "coordinate system string") and place.epsg(info) is None:
+            system = place.words(info)[0]
+            if system.lower() not in ("arbitrary", "pixel"):
+                notes.append(
+                    f"The header's map info ({system}) names a coordinate system that is not "
+                    "understood: maps in GeoTIFF have a transform, but no system."
+                )
     if "coordinate system string" in header:
         wkt = _text(header, "coordinate system string").strip("{}")
         geo["coordinate system string"] = f"{{{wkt}}}"
