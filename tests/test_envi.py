@@ -336,6 +336,12 @@ def test_the_number_of_no_data_is_read_or_told(tmp_path, text, number, told):
     assert any("data ignore value" in note for note in raw.notes) == told
 
 
+@pytest.mark.parametrize(("number", "told"), [(-9999, True), (70000, True), (65535, False)])
+def test_a_no_data_number_that_the_type_cannot_hold_is_told(tmp_path, number, told):
+    cube = open_cube(write(tmp_path, numbers("u2"), data_ignore_value=number))
+    assert any(f"{number} cannot stand among uint16" in note for note in cube.notes) == told
+
+
 @pytest.mark.parametrize("comma", [",", " ,", ";", " ; "])
 def test_lists_may_have_comments_behind_their_lines(tmp_path, comma):
     header = write(tmp_path, numbers())

@@ -19,6 +19,7 @@ import PIL.Image
 import tensorstore as ts
 
 from dgc_jax.data.formats import envi, matlab, variables
+from dgc_jax.data.formats.envi_header import read_header
 from dgc_jax.errors import InputError
 
 IMAGES = (".png", ".tif", ".tiff", ".bmp")
@@ -191,7 +192,7 @@ def _read_envi(path: str) -> tuple[np.ndarray, Sequence[str] | None]:
     raw = envi.read(path)
     if raw.store.shape[2] != 1:
         raise InputError(f"{path} has {raw.store.shape[2]} bands, but a label map has one.")
-    header = envi.read_header(envi.find_header(path) or path)
+    header = read_header(envi.find_header(path) or path)
     names = header.get("class names")
     names = [name.strip() for name in names] if isinstance(names, list) else None
     return raw.store[:, :, 0].read().result(), names

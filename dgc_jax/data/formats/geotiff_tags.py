@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgc_jax.data.formats import envi, variables
+from dgc_jax.data.formats import variables
+from dgc_jax.data.formats.envi_header import without_comment
 
 _WITH_UNIT = re.compile(r"(\d+(?:\.\d*)?)\s*(nm|nanomet|um|µm|μm|micro)", re.IGNORECASE)
 _WAVELENGTH = ("wavelength", "wavelengths", "centerwavelength", "centralwavelength")
@@ -157,7 +158,7 @@ def good_bands(
 
 def _words(text: str, listed: Sequence[int]) -> list[str]:
     """Entries of a list such as `{450, 550}`; those of the bands, if it counts all of the file."""
-    lines = "\n".join(map(envi.without_comment, text.split("\n")))
+    lines = "\n".join(map(without_comment, text.split("\n")))
     words = [word for word in re.split(r"[\s,;{}\[\]()]+", lines) if word]
     whole = bool(listed) and len(words) > len(listed) and len(words) > max(listed)
     return [words[place] for place in listed] if whole else words
