@@ -21,6 +21,7 @@ import tensorstore as ts
 from dgc_jax.data.formats import envi, matlab, variables
 from dgc_jax.data.formats.envi_header import read_header
 from dgc_jax.errors import InputError
+from dgc_jax.names import utf8_path
 
 IMAGES = (".png", ".tif", ".tiff", ".bmp")
 SUFFIXES = (*IMAGES, ".npy", ".mat", ".json", ".zarr", ".hdr")
@@ -179,7 +180,7 @@ def _read_npy(path: str) -> np.ndarray:
 
 def _read_zarr(path: str) -> np.ndarray:
     driver = "zarr3" if os.path.exists(os.path.join(path, "zarr.json")) else "zarr"
-    spec = {"driver": driver, "kvstore": {"driver": "file", "path": path}}
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": utf8_path(path)}}
     try:
         store = ts.open(spec, read=True).result()
     except ValueError as error:

@@ -20,6 +20,7 @@ import numpy as np
 from dgc_jax.data.formats import place
 from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.errors import InputError
+from dgc_jax.names import utf8_path
 from dgc_jax.show.files import replacing
 from dgc_jax.show.maps import check
 
@@ -111,7 +112,7 @@ def _written(
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
             with rasterio.open(
-                temporary,
+                utf8_path(temporary),
                 "w",
                 driver="GTiff",
                 height=bands.shape[1],

@@ -24,6 +24,7 @@ import numpy as np
 from dgc_jax.data.formats import geotiff_tags, lazy, place
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
+from dgc_jax.names import utf8_path
 
 SUFFIXES = (".tif", ".tiff")
 _Window = tuple[tuple[int, int], tuple[int, int]]
@@ -72,7 +73,7 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            image = rasterio.open(path, driver="GTiff", NUM_THREADS="ALL_CPUS")
+            image = rasterio.open(utf8_path(path), driver="GTiff", NUM_THREADS="ALL_CPUS")
             pages = _pages(path, rasterio, image, notes)
             bands = geotiff_tags.bands(image, rasterio.enums.ColorInterp.alpha)
             if pages:
