@@ -123,6 +123,15 @@ def test_keywords_and_interleave_may_be_upper_case(tmp_path):
     np.testing.assert_array_equal(stored(header), values)
 
 
+def test_fields_may_be_written_with_underscores(tmp_path):
+    header = write(tmp_path, numbers(), wavelength=[w / 1000 for w in CENTRES])
+    with header.open("a") as file:
+        file.write("Wavelength_Units = Micrometers\ndata_ignore_value = 7\n")
+    raw = envi.read(str(header))
+    np.testing.assert_allclose(raw.wavelengths, CENTRES)
+    assert (raw.ignore_value, raw.notes) == (7, ())
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig", "utf-8"])
 def test_headers_of_any_encoding_and_line_ending_are_read(tmp_path, encoding):
     values = numbers()

@@ -221,6 +221,38 @@ def test_numbers_beyond_1e38_are_never_valid(write, nodata, dtype, number):
     assert np.isfinite(reflectance).all()
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+def test_each_band_may_have_a_no_data_number_of_its_own(write, scaled):
+    def finish(image):
+        if scaled:
+            image.scales = (0.5,) * BANDS
+
+    values = CUBE.copy()
+    values[3, 4], values[5, 6] = 11, 12
+    values[3, 4, 1], values[5, 6, 0] = 4002, 4002  # band 2's number, and the same in band 1
+    path = write(values, finish)
+    bands = "".join(
+        f'<PAMRasterBand band="{n}"><NoDataValue>{4000 + n}</NoDataValue></PAMRasterBand>'
+        for n in range(1, BANDS + 1)
+    )
+    path.with_name("scene.tif.aux.xml").write_text(f"<PAMDataset>{bands}</PAMDataset>")
+    with rasterio.open(path) as image:
+        assert image.nodatavals == tuple(range(4001, 4001 + BANDS))
+    got, valid = open_cube(path).read(0, 0, ROWS, COLUMNS)
+    assert np.argwhere(~valid).tolist() == [[3, 4]]
+    np.testing.assert_allclose(got[valid], values[valid] * (0.5 if scaled else 1))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_geolocation_arrays_are_told_to_be_lost(tmp_path):
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", height=4, width=4, count=2, dtype="uint8"
+    ) as image:
+        image.write(np.ones((2, 4, 4), "u1"))
+        image.update_tags(ns="GEOLOCATION", X_DATASET="lon.tif", Y_DATASET="lat.tif")
+    assert any("geolocation arrays" in note for note in open_cube(tmp_path / "a.tif").notes)
+
+
 BAD = (NANOMETRES > 600) & (NANOMETRES < 800)
 
 
