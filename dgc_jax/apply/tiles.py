@@ -189,10 +189,7 @@ def _is_blank(stored: Stored) -> bool:
     for sparse in (np.s_[::8, ::8], np.s_[:, :]):
         some = numbers[sparse]
         full = some.any(axis=2) & usable[sparse]
-        if ignored is not None:
-            full &= ~nodata.among(some, ignored).any(axis=2)
-        if some.dtype.kind == "f":
-            full &= ~nodata.beyond(some)
+        full &= ~nodata.missing(some, ignored)
         if full.any():
             return False
     return True

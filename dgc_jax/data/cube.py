@@ -156,15 +156,11 @@ class Cube:
             column: of the window's upper left pixel.
 
         Returns:
-            Bool `[row, column]`; that reflectance is finite is not checked.
+            Bool `[row, column]`; that reflectance, too, is finite is not checked.
         """
         height, width = stored.shape[:2]
         valid = np.any(stored, axis=2)
-        ignored = nodata.limits(self.ignore_value, stored.dtype)
-        if ignored is not None:
-            valid &= ~nodata.among(stored, ignored).any(axis=2)
-        if stored.dtype.kind == "f":
-            valid &= ~nodata.beyond(stored)
+        valid &= ~nodata.missing(stored, nodata.limits(self.ignore_value, stored.dtype))
         if self.mask is not None:
             valid &= self.mask[row : row + height, column : column + width]
         if self.gain is not None:
@@ -419,7 +415,7 @@ def _to_reflectance(
             reflectance *= cube.gain[window]
         elif cube.scale != 1:
             reflectance /= np.float32(cube.scale)
-    if stored.dtype.kind == "f":
+    if stored.dtype.kind == "f" and (cube.gain is not None or cube.scale < 1):  # may overflow
         valid &= np.isfinite(reflectance).all(axis=2)
     if not valid.all():
         reflectance[~valid] = 0

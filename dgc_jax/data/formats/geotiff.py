@@ -212,15 +212,17 @@ def _visible(
         notes: gets one for each.
     """
     flag = rasterio.enums.MaskFlags
+    none, whole, numbers = {flag.all_valid, flag.alpha}, flag.per_dataset, flag.nodata
+    flags = image.mask_flag_enums
     masks = []
-    for index, flags in zip(image.indexes, image.mask_flag_enums, strict=True):
-        if index in alpha or flag.all_valid in flags or flag.alpha in flags:
-            continue
-        if flag.per_dataset in flags:  # a mask in or beside the file, or NODATA_VALUES
-            masks = [index]
-            break
-        if flag.nodata not in flags:  # a mask of this band
-            masks.append(index)
+    if any(whole in each and not none & set(each) for each in flags[:1]):
+        masks = [1]  # a mask in or beside the file, or NODATA_VALUES
+    elif [numbers] != flags[0] or len({len(each) for each in flags}) > 1:
+        masks = [
+            index
+            for index, each in zip(image.indexes, flags, strict=True)
+            if index not in alpha and numbers not in each and not none & set(each)
+        ]  # masks of their own
     if alpha:
         notes.append(
             f"Band {', '.join(map(str, alpha))} is called alpha (transparency), so it is no band "

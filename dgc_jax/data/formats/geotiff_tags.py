@@ -59,17 +59,19 @@ def bands(image: Any, alpha: Any) -> list[Band]:
         image: to look at.
         alpha: rasterio's word for a band of transparency.
     """
+    described, kinds, ignored = image.descriptions, image.colorinterp, image.nodatavals
+    scales, offsets = image.scales, image.offsets  # each is asked of all bands at once
     return [
         Band(
             index,
             plain(image.tags(index)),
             plain(image.tags(index, ns="ENVI")),
             image.tags(index, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM"),
-            image.descriptions[index - 1] or "",
-            image.colorinterp[index - 1] == alpha,
-            image.nodatavals[index - 1],
-            image.scales[index - 1],
-            image.offsets[index - 1],
+            described[index - 1] or "",
+            kinds[index - 1] == alpha,
+            ignored[index - 1],
+            scales[index - 1],
+            offsets[index - 1],
         )
         for index in image.indexes
     ]
@@ -77,7 +79,7 @@ def bands(image: Any, alpha: Any) -> list[Band]:
 
 def plain(tags: Tags) -> Tags:
     """The same with names in lower case, without spaces and underscores."""
-    return {re.sub(r"[\s_]+", "", name.lower()): value for name, value in tags.items()}
+    return {name.lower().replace("_", "").replace(" ", ""): value for name, value in tags.items()}
 
 
 def is_spectral(band: Band) -> bool:
@@ -181,7 +183,7 @@ def _described(text: str) -> float | None:
 
 
 def _pick(tags: Tags, names: Sequence[str]) -> str | None:
-    return _first([tags.get(name) for name in names])
+    return _first([tags[name] for name in names if name in tags]) if tags else None
 
 
 def _first(values: Sequence[str | None]) -> str | None:

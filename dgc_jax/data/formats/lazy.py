@@ -147,19 +147,18 @@ def scaled_store(
         ignore_value: the stored number that means "no data", one for all bands or one for each,
             or None; 0 only counts in all bands.
     """
-    each = ignore_value if isinstance(ignore_value, Sequence) else [ignore_value] * shape[2]
+    each = list(ignore_value) if isinstance(ignore_value, Sequence) else [ignore_value] * shape[2]
+    each = [None if number != number else number for number in each]  # NaN is never valid anyway
 
     def read_scaled(row: slice, column: slice, band: slice) -> np.ndarray:
         stored = read_block(row, column, band)
         with np.errstate(over="ignore", invalid="ignore"):  # such pixels are not valid
             scaled = (stored * gain + offset).astype(np.float32)
-        if stored.dtype.kind == "f":
-            scaled[nodata.beyond(stored)] = np.nan
         for number in set(each):
-            if (span := nodata.limits(number, stored.dtype)) is not None:
-                theirs = [place for place, other in enumerate(each) if other == number]
-                part = stored if len(theirs) == len(each) else stored[:, :, theirs]
-                scaled[nodata.among(part, span).any(axis=2)] = np.nan
+            theirs = [place for place, other in enumerate(each) if other == number]
+            part = stored if len(theirs) == len(each) else stored[:, :, theirs]
+            span = nodata.limits(number, stored.dtype)
+            scaled[nodata.missing(part, span)] = np.nan
         scaled[~stored.any(axis=2)] = 0
         return scaled
 
