@@ -440,3 +440,12 @@ def test_fill_values_that_floats_cannot_hold_exactly_still_match():
     block = np.array([[[1, fill]]], np.int64)
     store, _, _ = conventions.store(lambda *_: block, (1, 1, 2), (1, 1, 2), dtype, found)
     np.testing.assert_array_equal(store.read().result(), [[[1, np.nan]]])
+
+
+@pytest.mark.parametrize("value", [-9999.9, -1.7e38, 9.96921e36])
+def test_numbers_that_were_rounded_when_written_still_match(write, value):
+    data = np.where(LOST[..., None], value, REFLECTANCE).astype(np.float32)
+    data[0, 0, 1], lost = value, LOST.copy()
+    lost[0, 0] = True
+    attrs = {"missing_value": [f"{value:.7g}", "-1"]}
+    check(open_cube(write(data, attrs, ["y", "x", "band"])), lost=lost)

@@ -15,6 +15,7 @@ import math
 import numpy as np
 
 from dgc_jax.data.cube import Cube
+from dgc_jax.data.formats import nodata
 from dgc_jax.errors import InputError
 
 EMPTY = 0.99
@@ -168,14 +169,7 @@ def _present(cube: Cube, window: tuple[int, int, int, int]) -> np.ndarray:
 
 def _data(cube: Cube, stored: np.ndarray) -> np.ndarray:
     """`[row, column, band]` bool: which stored numbers are data."""
-    data = np.ones(stored.shape, bool)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if stored.dtype.kind == "f":
-            np.less_equal(np.abs(stored), min(1e38, float(np.finfo(stored.dtype).max)), out=data)
-        if cube.ignore_value:
-            gap = np.abs(stored - cube.ignore_value)
-            data &= ~(gap <= 1e-6 * abs(cube.ignore_value))
-    return data
+    return ~nodata.holes(stored, nodata.limits(cube.ignore_value, stored.dtype))
 
 
 def _number(cube: Cube) -> str:

@@ -23,6 +23,7 @@ import PIL.TiffImagePlugin
 
 from dgc_jax.data.formats import conventions, envi, hdf5, mat_file, variables, zarr
 from dgc_jax.data.formats.detect import HDF5_SUFFIXES
+from dgc_jax.data.formats.envi_header import read_header
 from dgc_jax.errors import InputError
 
 IMAGES = (".png", ".tif", ".tiff", ".bmp")
@@ -207,7 +208,7 @@ def _read_envi(path: str) -> tuple[np.ndarray, np.ndarray | None, Sequence[str] 
     raw = envi.read(path)
     if raw.store.shape[2] != 1:
         raise InputError(f"{path} has {raw.store.shape[2]} bands, but a label map has one.")
-    header = envi.read_header(envi.find_header(path) or path)
+    header = read_header(envi.find_header(path) or path)
     names = header.get("class names")
     names = [name.strip() for name in names] if isinstance(names, list) else None
     values = raw.store[:, :, 0].read().result()

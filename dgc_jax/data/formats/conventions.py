@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from dgc_jax.data.formats import lazy
+from dgc_jax.data.formats import lazy, nodata
 from dgc_jax.data.formats.attributes import find, numbers, plain, text
 from dgc_jax.errors import InputError
 
@@ -207,7 +207,8 @@ def missing(array: np.ndarray, attributes: Mapping[str, Any], fill: Sequence[Any
     for value in map(numbers, (*listed, *(number for number in fill if number != 0))):
         if value is not None:
             for number in _as_meant(value, array.dtype, array.dtype):
-                out |= array == number
+                span = nodata.limits(float(number), array.dtype)
+                out |= array == number if span is None else nodata.holes(array, span)
     return out
 
 
@@ -347,7 +348,9 @@ def _valid_range(
 def _is_missing(block: np.ndarray, found: Packing) -> np.ndarray:
     out = np.zeros(block.shape, bool)
     for number in found.missing:
-        out |= block == number
+        # Within GDAL's tolerance for floats, which files round; 64 bits do not pass through them.
+        span = nodata.limits(float(number), block.dtype) if block.dtype.kind == "f" else None
+        out |= block == number if span is None else nodata.holes(block, span)
     with np.errstate(invalid="ignore"):
         if found.low is not None:
             out |= block < found.low

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import PurePath
 
+from dgc_jax import names
 from dgc_jax.data.formats import enmap, envi, geotiff, npy, zarr
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
@@ -60,8 +61,17 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
 
 
 def scene_name(path: str) -> str:
-    """File name without folder and endings: `leaf_07` of `scenes/leaf_07.raw.hdr`."""
+    """What a scene is called: `leaf_07` of `scenes/leaf_07.raw.hdr`, as text (`dgc_jax.names`)."""
+    return names.text(scene_stem(path))
+
+
+def scene_stem(path: str) -> str:
+    """File name without folder and endings, by which other files of the scene are found."""
     name = PurePath(path.rstrip("/")).name
     known = (*_SUFFIXES, ".hdr", *envi.DATA_SUFFIXES, *_ENMAP)
     endings = [re.escape(suffix) for suffix in known if suffix]
-    return re.sub(rf"(?i)(?<=.)({'|'.join(endings)})+$", "", name)
+    plain = re.sub(rf"(?i)(?<=.)({'|'.join(endings)})+$", "", name)
+    stem, ending = os.path.splitext(path)
+    if plain == name and ending and any(map(os.path.isfile, (stem + ".hdr", stem + ".HDR"))):
+        return os.path.basename(stem)  # ENVI data of an ending of their own
+    return plain

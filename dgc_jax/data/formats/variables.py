@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from dgc_jax.data.formats import dimensions
+from dgc_jax.data.formats import dimensions, wavelengths
 from dgc_jax.errors import InputError
 
 _WAVELENGTH_NAMES = ("wavelengths", "wavelength", "wl", "wvl", "lambda", "bands")
@@ -27,10 +27,6 @@ _GOOD_NAMES = {"goodwavelengths", "goodbands", "goodband", "bbl", "badbandlist"}
 _BAD_NAMES = {"badbands", "badband", "badwavelengths"}
 _LISTED = 40  # names in a message, at most
 _PUBLISHED_BANDS = 301
-_NANOMETRES = {"nm", "nanometer", "nanometers", "nanometre", "nanometres"}
-_MICROMETRES = {"um", "µm", "μm", "micron", "microns"} | {
-    f"micromet{ending}" for ending in ("er", "ers", "re", "res")
-}
 
 
 def listing(shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -195,29 +191,12 @@ def find_wavelengths(
         if values.size != bands:
             notes.append(f"{name} has {values.size} entries for {bands} bands: not used.")
             continue
-        wavelengths = to_nanometres(values, unit)
-        if wavelengths is None:
-            notes.append(f"{name} does not hold wavelengths of light: not used.")
-            continue
-        return wavelengths, tuple(notes)
+        found, why = wavelengths.to_nanometres(values, unit)
+        if why is not None:
+            notes.append(f"{name} {why}.")
+        if found is not None:
+            return found, tuple(notes)
     return None, tuple(notes)
-
-
-def to_nanometres(values: np.ndarray, unit: str | None = None) -> np.ndarray | None:
-    """Wavelengths in nm (float64), or None if the numbers cannot be wavelengths.
-
-    Without a known unit, lists that stay below 100 are micrometres. Band numbers (0, 1, 2, ... or
-    1, 2, 3, ...) and anything outside 100 nm to 1 mm are not wavelengths.
-    """
-    values = np.asarray(values, np.float64).ravel()
-    if not np.isfinite(values).all():
-        return None
-    if values.size > 1 and values[0] in (0, 1) and (np.diff(values) == 1).all():
-        return None
-    unit = (unit or "").strip().lower()
-    if unit in _MICROMETRES or (unit not in _NANOMETRES and values.max() < 100):
-        values = values * 1000
-    return values if values.min() >= 100 and values.max() <= 1e6 else None
 
 
 def wavelength_names(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:

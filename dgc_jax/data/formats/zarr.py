@@ -20,6 +20,7 @@ import tensorstore as ts
 from dgc_jax.data.formats import attributes, conventions, dimensions, lazy, variables
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
+from dgc_jax.names import utf8_path
 
 _METADATA = {"zarr3": "zarr.json", "zarr": ".zarray", "n5": "attributes.json"}
 _DEPTH = 3  # how far below a group its arrays are looked for
@@ -182,7 +183,7 @@ def _folder(path: str, inner: str) -> ts.KvStore:
     if "://" in path:
         url = f"{path.rstrip('/')}/{inner}"
         return ts.KvStore.open(url, context=lazy.OPENING).result()
-    spec = {"driver": "file", "path": f"{os.path.abspath(path)}/{inner}"}
+    spec = {"driver": "file", "path": f"{utf8_path(os.path.abspath(path))}/{inner}"}
     return ts.KvStore.open(spec).result()
 
 
