@@ -262,6 +262,8 @@ def test_scales_that_cannot_be_applied_are_refused(write, attrs, told):
     ("attrs", "told"),
     [
         ({"_FillValue": "none"}, "_FillValue 'none', which is no number: not used"),
+        ({"_FillValue": -99999}, "_FillValue -99999, which int16 cannot hold"),
+        ({"_FillValue": 0.5}, "_FillValue 0.5, which int16 cannot hold"),
         ({"scale_factor": "unknown"}, "scale_factor 'unknown', which is no number: not used"),
         ({"scale_factor": 10000}, "divided by it"),
         ({"Scale_Factor": 1e-4}, "multiplied by it"),

@@ -99,7 +99,10 @@ def packing(
         if listed is None:
             notes.append(f"{where} has {key} {text(value)!r}, which is no number: not used.")
         else:
-            missing.extend(_as_meant(listed, dtype, meant))
+            held = _as_meant(listed, dtype, meant)
+            if len(held) < np.isfinite(listed.astype(np.float64)).sum():
+                notes.append(f"{where} has {key} {text(value)}, which {meant.name} cannot hold.")
+            missing.extend(held)
     for value in fill:
         missing.extend(_as_meant(np.asarray(value).ravel(), dtype, meant))
     low, high = _valid_range(where, attributes, dtype, meant, (factor, offset), notes)
