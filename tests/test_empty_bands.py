@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from dgc_jax import open_cube
 from dgc_jax.cli import main
 from dgc_jax.data import empty_bands
+from dgc_jax.errors import InputError
 
 ROWS, COLUMNS, BANDS = 100, 100, 6  # beyond 96 pixels a side, a scene is sampled by windows
 CENTRES = np.linspace(400, 900, BANDS)
@@ -162,3 +163,13 @@ def test_inspect_says_why_no_pixel_is_valid(tmp_path, cause, told):
     assert "No sampled pixels are valid" in found.stdout
     assert told in " ".join(found.stdout.split())
     assert empty_bands.why_invalid(open_cube(scene(tmp_path, reflectance()))) is None
+
+
+def test_training_on_nothing_but_no_data_says_why(tmp_path):
+    from configs import dgc4
+    from dgc_jax.data.scenes import open_scenes
+    from dgc_jax.train.sample import sample_crops
+
+    path = scene(tmp_path, np.full((ROWS, COLUMNS, BANDS), FILL))
+    with pytest.raises(InputError, match=r"No sampled pixels are valid in .*hold no data \(-9999"):
+        sample_crops(dgc4.get_config("tiny"), open_scenes(path))
