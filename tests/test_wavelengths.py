@@ -117,6 +117,13 @@ def test_ascending_wavenumbers_give_bands_by_ascending_wavelength(tmp_path):
     np.testing.assert_array_equal(cube.read(0, 0, 5, 6)[0], values[:, :, ::-1])
 
 
+def test_terahertz_scenes_keep_their_wavelengths_in_nanometres():
+    nm = LIGHT / np.linspace(300, 2900, 20)  # of GHz
+    found, note = to_nanometres(nm)
+    np.testing.assert_array_equal(found, nm)
+    assert "taken as nm" in note
+
+
 @pytest.mark.parametrize(("unit", "factor"), [("angstrom", 10), ("micrometers", 1e-3)])
 def test_the_same_rule_holds_in_hdf5(tmp_path, unit, factor):
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -2,8 +2,9 @@
 
 Lengths are multiplied; wavenumbers k (per length) and frequencies f become `1 / k` and `c / f`,
 photon energies E `h c / E`, all in vacuum. A list is used only if its numbers can be what its unit
-says: imagers see 100 nm to 100 um, and longer waves only where the unit is one of radio and
-terahertz work (mm, cm, m, Hz). Without a unit numbers of 100 and more are nm, smaller ones um.
+says: imagers see 100 nm to 100 um, and waves up to 10 cm only where the unit is one of radio and
+terahertz work (mm, cm, m, Hz) or too small to be taken for another (nm). Without a unit numbers of
+100 and more are nm, smaller ones um.
 
 Band *numbers*, which many tools write in the place of unknown wavelengths, are no wavelengths:
 0, 1, 2, ... and 1, 2, 3, ... in any unit, and whole numbers that start below 200 and go up by one
@@ -69,7 +70,7 @@ def to_nanometres(
             guess = f"has no unit: {span} taken as {word}"
     if _counts(values, word, untold):
         return None, f"counts from {low:g} to {high:g}, as band numbers do: not used"
-    longest = _LONGEST_RADIO if word in (*_LONG, *_FREQUENCIES) else _LONGEST
+    longest = _LONGEST_RADIO if word in ("nm", *_LONG, *_FREQUENCIES) else _LONGEST
     with np.errstate(divide="ignore"):
         if word in _LENGTHS:
             found = values * _LENGTHS[word]
