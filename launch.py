@@ -13,7 +13,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from dgc_jax import configuration
+from dgc_jax import configuration, names
 from dgc_jax.errors import DivergedError, InputError, LostError, flag_error
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", short_name="c")
@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(__doc__)
         return 0
+    names.show_all()
     try:
         name = _parse(arguments)
         from dgc_jax import experiment, processes  # after the flags: typing errors show at once

@@ -21,10 +21,11 @@ from rich.progress import Progress
 from dgc_jax import words
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.describe import describe
-from dgc_jax.data.formats.detect import scene_name
+from dgc_jax.data.formats.detect import scene_name, scene_stem
 from dgc_jax.data.prepare import prepare, store_path
 from dgc_jax.data.scenes import find_scenes
 from dgc_jax.errors import DivergedError, InputError, LostError
+from dgc_jax.names import show_all
 
 _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
 
@@ -34,6 +35,7 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            show_all()
             return super().invoke(ctx)
         except (InputError, DivergedError, LostError) as error:
             click.echo(f"dgc: {error}", err=True)
@@ -75,7 +77,7 @@ def _view_option(command: Callable[..., None]) -> Callable[..., None]:
 
 def _open(path: str, options: dict[str, Any]) -> Cube:
     """Opens a scene with the options of `_scene_options`, `{stem}` filled in."""
-    stem = scene_name(path)
+    stem = scene_stem(path)
     beside = {
         key: os.path.join(os.path.dirname(path), options[key].replace("{stem}", stem))
         for key in _BESIDE

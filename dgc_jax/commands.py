@@ -22,6 +22,7 @@ import rich.progress
 from dgc_jax import processes
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.data import empty_bands
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.formats.geotiff import import_rasterio
@@ -131,9 +132,11 @@ def segment(
                 labels = results.read_map(out, cube.name, formats, cube.shape[:2])
                 summaries.append(results.summarise(segmenter, cube, labels))
             else:
-                _, summary = results.segment_scene(
+                labels, summary = results.segment_scene(
                     segmenter, cube, out, formats, smallest=sieve, confidence=confidence
                 )
+                if not labels.any() and (why := empty_bands.why_invalid(cube)):
+                    console.print(f"note: {why}", soft_wrap=True, markup=False)
                 summaries.append(summary)
             line = sure.read(out, cube.name) if confidence else None
         except InputError as error:

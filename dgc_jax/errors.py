@@ -4,6 +4,8 @@ import os
 import re
 import traceback
 
+from dgc_jax import names
+
 
 class InputError(ValueError):
     """Bad input, told in one sentence for the person who gave it.
@@ -11,6 +13,9 @@ class InputError(ValueError):
     The sentence names the file or field, what was expected, what was found and what to do.
     `launch.py` and `dgc` print it and exit with status 2.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(names.text(message))
 
 
 class DivergedError(ArithmeticError):

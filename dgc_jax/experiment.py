@@ -22,7 +22,7 @@ import numpy as np
 import rich.console
 import rich.progress
 
-from dgc_jax import processes
+from dgc_jax import names, processes
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data.scenes import Scene
@@ -128,7 +128,7 @@ def run(
         os.path.join(workdir, "report.html"),
         segmenter,
         portraits,
-        title=os.path.basename(os.path.abspath(workdir)),
+        title=names.text(os.path.basename(os.path.abspath(workdir))),
         summary=summary,
         history=history(workdir),
     )

@@ -133,7 +133,7 @@ def same(what: str, seen: str) -> None:
     Raises:
         InputError: if another process sees something else.
     """
-    digests = _gathered(np.array(zlib.crc32(seen.encode()), np.uint32))
+    digests = _gathered(np.array(zlib.crc32(os.fsencode(seen)), np.uint32))
     if np.any(digests != digests[0]):
         raise InputError(
             f"{what}: expected the same scenes in all processes, found others in process "

@@ -15,6 +15,7 @@ import ml_collections
 import rich.console
 import rich.progress
 
+from dgc_jax import names
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.errors import InputError
@@ -78,7 +79,7 @@ def report(
         path,
         segmenter,
         portraits,
-        title=os.path.basename(os.path.abspath(workdir)),
+        title=names.text(os.path.basename(os.path.abspath(workdir))),
         summary=_json(os.path.join(workdir, "summary.json")),
         history=history(workdir),
         groups=groups,

@@ -22,6 +22,7 @@ import rich.console
 from dgc_jax import configuration
 from dgc_jax.errors import DivergedError, InputError, LostError
 from dgc_jax.experiment import run
+from dgc_jax.names import show_all
 
 
 def run_folder(folder: str, seed: int) -> str:
@@ -183,6 +184,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    show_all()
     path, workdir, *fields = arguments
     try:
         run(configuration.read(path, fields), workdir)

@@ -402,3 +402,13 @@ def test_label_maps_without_a_labelled_pixel_are_refused(
         commands.evaluate(
             str(tiny_run.workdir), str(tmp_path / "blank.png"), str(folder / "new0.hdr")
         )
+
+
+def test_a_scene_without_a_valid_pixel_says_why(tiny_run: TinyRun, tmp_path: pathlib.Path) -> None:
+    metadata = {"wavelength": np.linspace(400, 1000, 301).tolist(), "wavelength units": "nm"}
+    zeros = np.zeros((20, 20, 301), np.float32)
+    spectral.io.envi.save_image(str(tmp_path / "dark.hdr"), zeros, metadata=metadata)
+    result = dgc("segment", tiny_run.workdir, tmp_path / "dark.hdr", "--out", tmp_path / "maps")
+    assert result.exit_code == 0
+    assert "No sampled pixels are valid in" in result.stdout
+    assert "all of them are zero in all bands" in " ".join(result.stdout.split())

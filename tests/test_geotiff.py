@@ -191,14 +191,38 @@ def test_other_coordinate_systems_reach_an_envi_map_as_gdal_reads_it(write, tmp_
         assert image.crs.is_geographic == (crs == "EPSG:4326")
 
 
-def test_a_rotated_scene_keeps_its_transform_in_geotiff_and_has_none_in_envi(write, tmp_path):
-    turned = rasterio.Affine(28, 10, 412345, 10, -28, 5812345)
-    geo = open_cube(write(transform=turned)).geo
-    assert "map info" not in geo
+@pytest.mark.parametrize(
+    "place",
+    [
+        rasterio.Affine(28, 10, 412345, 10, -28, 5812345),
+        rasterio.Affine(-28, 10, 412345, 10, 28, 5812345),
+        rasterio.Affine(0, 30, 412345, 30, 0, 5812345),
+        rasterio.Affine(30, 0, 412345, 0, 30, 5812345),
+        rasterio.Affine(-30, 0, 412345, 0, 30, 5812345),
+        rasterio.Affine(-30, 0, 412345, 0, -20, 5812345),
+    ],
+)
+def test_a_turned_scene_keeps_its_place_in_geotiff_and_envi_as_gdal_reads_it(
+    write, tmp_path, place
+):
+    geo = open_cube(write(transform=place)).geo
     labels = np.ones((ROWS, COLUMNS), "u1")
     write_geotiff(tmp_path / "map.tif", labels, ["a"], palette.colours(1), geo)
+    maps.write_envi(tmp_path / "map", labels, ["a"], palette.colours(1), geo)
+    for name in ("map.tif", "map.img"):
+        with rasterio.open(tmp_path / name) as image:
+            np.testing.assert_allclose(image.transform[:6], place[:6], atol=1e-6)
+
+
+def test_a_sheared_place_is_kept_in_geotiff_and_told_to_be_none_in_envi(write, tmp_path):
+    sheared = rasterio.Affine(28, 3, 412345, 10, -28, 5812345)
+    cube = open_cube(write(transform=sheared))
+    assert "map info" not in cube.geo
+    assert any("not in ENVI headers" in note for note in cube.notes)
+    labels = np.ones((ROWS, COLUMNS), "u1")
+    write_geotiff(tmp_path / "map.tif", labels, ["a"], palette.colours(1), cube.geo)
     with rasterio.open(tmp_path / "map.tif") as image:
-        np.testing.assert_allclose(image.transform[:6], turned[:6])
+        np.testing.assert_allclose(image.transform[:6], sheared[:6])
 
 
 @pytest.mark.parametrize(
@@ -211,7 +235,9 @@ def test_a_rotated_scene_keeps_its_transform_in_geotiff_and_has_none_in_envi(wri
          (0.1, 0, 8.5, 0, -0.2, 47.25)),
         ("{Arbitrary, 1, 1, 0, 0, 2, 2, 0, North}", None, (2, 0, 0, 0, -2, 0)),
         ("{UTM, 1, 1, 5, 5, 1, 1, 33, North, NAD-27}", None, (1, 0, 5, 0, -1, 5)),
-        ("{UTM, 1, 1, 5, 5, 1, 1, 33, North, WGS-84, rotation=20}", None, None),
+        ("{UTM, 1, 1, 5, 5, 1, 1, 33, North, WGS-84, units=Feet}", None, (1, 0, 5, 0, -1, 5)),
+        ("{UTM, 1, 1, 5, 5, 0, 1, 33, North, WGS-84}", None, None),
+        ("{UTM, 1, 1, 5, 5, 1, 1, 33, North, WGS-84, rotation=north}", None, None),
         ("{UTM, 1, 1, here}", None, None),
         ("", None, None),
     ],
@@ -222,13 +248,27 @@ def test_map_info_of_envi_becomes_a_transform(info, code, transform):
     assert numbers == (None if transform is None else pytest.approx(transform))
 
 
-def test_map_info_means_what_gdal_takes_it_for(tmp_path):
-    info = "{UTM, 3, 4.5, 500000, 4000000, 20, 10, 12, North, WGS-84, units=Meters}"
+@pytest.mark.parametrize(
+    "info",
+    [
+        "{UTM, 3, 4.5, 500000, 4000000, 20, 10, 12, North, WGS-84, units=Meters}",
+        *(
+            f"{{UTM, 3, 4.5, 500000, 4000000, {size}, 12, North, WGS-84, {unit}rotation={turn}}}"
+            for turn in ("-2", "35", "90.0", "180", "-180.0", "-129.75", " 20")
+            for size, unit in (("2, 2", "units=Meters, "), ("2, 3", ""))
+        ),
+        "{UTM, 1, 1, 500000, 4000000, -20, 10, 12, North, WGS-84}",
+        "{UTM, 1, 1, 500000, 4000000, 20, -10, 12, South, WGS-84}",
+        "{Geographic Lat/Lon, 1, 1, 8.5, 47.25, 0.1, 0.2, WGS-84, units=Degrees, rotation=10}",
+        "{Geographic Lat/Lon, 1, 1, 30600, 170100, 360, 360, WGS-84, units=Seconds}",
+    ],
+)
+def test_map_info_means_what_gdal_takes_it_for(tmp_path, info):
     about = {"map info": info}
     spectral.io.envi.save_image(tmp_path / "a.hdr", CUBE, metadata=about)
     crs, transform = georeference(open_cube(tmp_path / "a.hdr").geo)
     with rasterio.open(tmp_path / "a.img") as image:
-        assert transform == pytest.approx(image.transform[:6])
+        assert transform == pytest.approx(image.transform[:6], abs=1e-9)
         assert crs == rasterio.crs.CRS.from_epsg(image.crs.to_epsg())
 
 

@@ -78,12 +78,13 @@ def test_missing_value_is_the_fill_value_of_older_files_and_nan_needs_none(path)
 @pytest.mark.parametrize(
     ("attributes", "told"),
     [
-        ({"add_offset": 0.1}, "image has add_offset 0.1"),
+        ({"add_offset": np.inf}, "image has add_offset inf"),
+        ({"scale_factor": [0.1, 0.2]}, "image has 2 entries of scale_factor for 6 bands"),
         ({"scale_factor": 0.0}, "image has scale_factor 0"),
         ({"scale_factor": np.nan}, "image has scale_factor nan"),
     ],
 )
-def test_numbers_that_are_no_multiple_of_reflectance_are_refused(path, attributes, told):
+def test_a_scale_that_cannot_be_applied_is_refused(path, attributes, told):
     with h5py.File(path, "w") as file:
         file["image"] = CUBE
         file["image"].attrs.update(attributes)

@@ -1,11 +1,16 @@
 """Label maps of every format, written by the libraries that people write them with."""
 
 import json
+import pathlib
+import warnings
 
+import h5py
 import numpy as np
 import PIL.Image
+import PIL.TiffImagePlugin
 import pytest
 import scipy.io
+import scipy.sparse
 import spectral
 import tensorstore as ts
 
@@ -264,3 +269,148 @@ def test_colour_pictures_and_unknown_files_are_refused(tmp_path):
         read_labels(str(tmp_path / "d.zarr"))
     with pytest.raises(InputError, match=r"none\.png does not exist"):
         read_labels(str(tmp_path / "none.png"))
+
+
+NODATA = 200
+HOLED = np.where(np.indices((ROWS, COLUMNS)).sum(0) % 3 == 0, NODATA, TRUTH).astype(np.uint8)
+
+
+def tiff_with_nodata(path, text=str(NODATA)):
+    info = PIL.TiffImagePlugin.ImageFileDirectory_v2()
+    info[42113] = text
+    PIL.Image.fromarray(HOLED).save(path.with_suffix(".tif"), tiffinfo=info)
+    return path.with_suffix(".tif")
+
+
+def rasterio_with_nodata(path, dtype="int16", nodata=-9999):
+    rasterio = pytest.importorskip("rasterio")
+    profile = {"driver": "GTiff", "height": ROWS, "width": COLUMNS, "count": 1, "dtype": dtype}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path.with_suffix(".tif"), "w", nodata=nodata, **profile) as image:
+            image.write(np.where(HOLED == NODATA, nodata, HOLED.astype(dtype)).astype(dtype), 1)
+    return path.with_suffix(".tif")
+
+
+def grey_png_with_nodata(path):
+    PIL.Image.fromarray(HOLED).save(path.with_suffix(".png"), transparency=NODATA)
+    return path.with_suffix(".png")
+
+
+def palette_png_with_nodata(path):
+    image = PIL.Image.fromarray(HOLED)
+    image.putpalette(list(range(256)) * 3)
+    opacity = bytearray([255] * 256)
+    opacity[NODATA] = 0
+    image.save(path.with_suffix(".png"), transparency=bytes(opacity))
+    return path.with_suffix(".png")
+
+
+def envi_with_nodata(path):
+    metadata = {"data ignore value": NODATA}
+    spectral.envi.save_image(f"{path}.hdr", HOLED[..., None], ext=".img", metadata=metadata)
+    return f"{path}.hdr"
+
+
+def hdf5_with_attribute(path):
+    with h5py.File(f"{path}.nc", "w") as file:
+        file["deep/classes"] = HOLED
+        file["deep/classes"].attrs["_FillValue"] = np.uint8(NODATA)
+        file["row"] = np.arange(3)
+    return f"{path}.nc"
+
+
+def hdf5_with_text(path):
+    with h5py.File(f"{path}.h5", "w") as file:
+        file["classes"] = HOLED.T  # lies as its dimensions say
+        file["classes"].dims[0].label, file["classes"].dims[1].label = "x", "y"
+        file["classes"].attrs["missing_value"] = f"{NODATA}, 201"
+    return f"{path}.h5"
+
+
+def hdf5_with_fill(path):
+    with h5py.File(f"{path}.h5", "w") as file:
+        file.create_dataset("classes", data=HOLED, fillvalue=NODATA)
+    return f"{path}.h5"
+
+
+def zarr_with_fill(driver):
+    def write(path, values=HOLED):
+        spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}.zarr"}}
+        fill = np.uint8(NODATA)
+        options = {"dtype": ts.uint8, "shape": values.shape, "fill_value": fill}
+        ts.open(spec, create=True, **options).result().write(values).result()
+        return f"{path}.zarr"
+
+    return write
+
+
+def zarr_group_with_attribute(path):
+    group = pathlib.Path(f"{path}.zarr")
+    group.mkdir()
+    (group / ".zgroup").write_text('{"zarr_format": 2}')
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(group / "classes")}}
+    store = ts.open(spec, create=True, dtype=ts.uint8, shape=HOLED.shape).result()
+    store.write(HOLED).result()
+    about = {"_FillValue": NODATA, "_ARRAY_DIMENSIONS": ["y", "x"]}
+    (group / "classes" / ".zattrs").write_text(json.dumps(about))
+    return group
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        tiff_with_nodata,
+        lambda path: tiff_with_nodata(path, f"{NODATA}.0 \0"),
+        rasterio_with_nodata,
+        lambda path: rasterio_with_nodata(path, "int8", -1),
+        lambda path: rasterio_with_nodata(path, "uint32", 2**32 - 1),
+        lambda path: rasterio_with_nodata(path, "float32", -3.4028234663852886e38),
+        grey_png_with_nodata,
+        palette_png_with_nodata,
+        envi_with_nodata,
+        hdf5_with_attribute,
+        hdf5_with_text,
+        hdf5_with_fill,
+        zarr_with_fill("zarr"),
+        zarr_with_fill("zarr3"),
+        zarr_group_with_attribute,
+    ],
+)
+def test_the_files_own_no_data_number_is_unlabelled(tmp_path, write):
+    path = str(write(tmp_path / "truth"))
+    expected = np.where(HOLED == NODATA, 0, TRUTH)
+    np.testing.assert_array_equal(read_labels(path, (ROWS, COLUMNS)).labels, expected)
+    # Beside another number that is told to mean "unlabelled", 0 is a class as ever.
+    moved = np.where(HOLED == NODATA, 0, np.where(TRUTH == 3, 0, TRUTH + 1))
+    np.testing.assert_array_equal(read_labels(path, unlabelled=3).labels, moved)
+
+
+def test_a_tiff_whose_no_data_number_is_0_keeps_its_classes(tmp_path):
+    path = tiff_with_nodata(tmp_path / "a", "0")
+    np.testing.assert_array_equal(read_labels(str(path)).labels, HOLED)
+
+
+@pytest.mark.parametrize("logical", [False, True])
+@pytest.mark.parametrize("version", [5, 7])
+def test_sparse_and_logical_matlab_labels_are_read(tmp_path, version, logical):
+    truth = (TRUTH > 1) if logical else TRUTH
+    sparse = scipy.sparse.csc_array(truth.astype(float))
+    if version == 5:
+        scipy.io.savemat(tmp_path / "a.mat", {"gt": sparse, "spare": 1})
+        scipy.io.savemat(tmp_path / "b.mat", {"s": {"gt": truth}})
+    else:
+        with h5py.File(tmp_path / "a.mat", "w", userblock_size=512) as file:
+            file["gt/data"], file["gt/ir"], file["gt/jc"] = (
+                sparse.data,
+                sparse.indices.astype(np.uint64),
+                sparse.indptr.astype(np.uint64),
+            )
+            file["gt"].attrs["MATLAB_sparse"] = np.uint64(ROWS)
+            file["gt"].attrs["MATLAB_class"] = np.bytes_("logical" if logical else "double")
+        with h5py.File(tmp_path / "b.mat", "w", userblock_size=512) as file:
+            file["s/gt"] = truth.T.astype(np.uint8)
+            file["s/gt"].attrs["MATLAB_class"] = np.bytes_("logical" if logical else "uint8")
+    for name in ("a.mat", "b.mat", "a.mat:gt", "b.mat:s.gt"):
+        labels = read_labels(str(tmp_path / name), (ROWS, COLUMNS)).labels
+        np.testing.assert_array_equal(labels, truth)

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 
 from dgc_jax.data.formats import matlab
 from dgc_jax.errors import InputError
@@ -173,3 +174,130 @@ def test_a_file_cut_short_is_one_sentence(tmp_path, write, kept):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.mat does not exist"):
         matlab.read(str(tmp_path / "none.mat"))
+
+
+def matlab_7_3(path, write):
+    """An HDF5 file with MATLAB's header, filled by `write(file)`."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        write(file)
+    with open(path, "r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116) + bytes(8) + b"\0\2IM")
+
+
+def nested_version_5(path):
+    info = {"wavelength": np.linspace(400, 1000, BANDS)[None], "bbl": [[1, 1, 0, 1, 1, 1, 0]]}
+    cells = np.array(["text", CUBE + 1, np.ones((2, 2))], dtype=object)
+    runs = np.zeros((1, 2), dtype=[("cube", object), ("name", object)])
+    runs["cube"], runs["name"] = [[CUBE + 2, CUBE + 3]], "run"
+    variables = {"hsi": {"Data": CUBE, "info": info}, "scenes": cells, "runs": runs}
+    scipy.io.savemat(path, variables)
+
+
+def nested_version_7_3(path):
+    def fill(file):
+        file["hsi/Data"] = CUBE.T
+        file["hsi/info/wavelength"] = np.linspace(400, 1000, BANDS)[:, None]
+        file["hsi/info/bbl"] = np.array([[1, 1, 0, 1, 1, 1, 0]], np.uint8).T
+        file["hsi/info/bbl"].attrs["MATLAB_class"] = np.bytes_("logical")
+        places = {"a": np.uint16([[100]]), "b": (CUBE + 1).T, "c": (CUBE + 2).T, "d": (CUBE + 3).T}
+        for key, value in places.items():
+            file[f"#refs#/{key}"] = value
+        file["#refs#/a"].attrs["MATLAB_class"] = np.bytes_("char")
+        reference = h5py.ref_dtype
+        cells = np.array([[file["#refs#/a"].ref], [file["#refs#/b"].ref]], dtype=reference)
+        file.create_dataset("scenes", data=cells, dtype=reference)
+        file["scenes"].attrs["MATLAB_class"] = np.bytes_("cell")
+        runs = np.array([[file["#refs#/c"].ref], [file["#refs#/d"].ref]], dtype=reference)
+        file.create_dataset("runs/cube", data=runs, dtype=reference)
+
+    matlab_7_3(path, fill)
+
+
+@pytest.mark.parametrize("write", [nested_version_5, nested_version_7_3], ids=["v5", "v7.3"])
+@pytest.mark.parametrize(
+    ("variable", "added"),
+    [
+        ("hsi.Data", 0),
+        ("hsi/Data", 0),
+        ("/hsi/Data", 0),
+        ("hsi", 0),
+        ("scenes{2}", 1),
+        ("scenes(2)", 1),
+        ("runs(1).cube", 2),
+        ("runs(2)/cube", 3),
+    ],
+)
+def test_fields_of_structs_and_cells_are_named_by_their_path(tmp_path, write, variable, added):
+    write(tmp_path / "a.mat")
+    raw = matlab.read(str(tmp_path / "a.mat"), variable=variable)
+    np.testing.assert_array_equal(pixels(raw), CUBE + added)
+    np.testing.assert_allclose(raw.wavelengths, np.linspace(400, 1000, BANDS))
+    np.testing.assert_array_equal(raw.good_bands, [1, 1, 0, 1, 1, 1, 0])
+
+
+@pytest.mark.parametrize("write", [nested_version_5, nested_version_7_3], ids=["v5", "v7.3"])
+def test_several_cubes_in_structs_are_listed_by_their_paths(tmp_path, write):
+    write(tmp_path / "a.mat")
+    with pytest.raises(InputError, match="more than one 3-D numeric variable") as caught:
+        matlab.read(str(tmp_path / "a.mat"))
+    for word in (r"hsi.Data [5, 4, 7]", "scenes{2} [5, 4, 7]", "runs(2).cube [5, 4, 7]"):
+        assert word in str(caught.value)
+    with pytest.raises(InputError, match=r"no numeric variable 'hsi\.data2'.*hsi\.Data"):
+        matlab.read(str(tmp_path / "a.mat"), variable="hsi.data2")
+
+
+def test_the_only_cube_is_found_inside_a_struct(tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {"muufl": {"hsi": {"Data": CUBE}, "rgb": [1, 2]}})
+    np.testing.assert_array_equal(pixels(matlab.read(str(tmp_path / "a.mat"))), CUBE)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "good"),
+    [
+        ("bbl", [1, 0, 1, 1, 1, 1, 1], [1, 0, 1, 1, 1, 1, 1]),
+        ("bbl", [True, False] * 3 + [True], [1, 0, 1, 0, 1, 0, 1]),
+        ("good_bands", [0.0, 1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1, 1]),
+        ("badBands", [0, 0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 0]),
+        ("bbl", [1, 0, 1], None),
+        ("bad_bands", [3, 4, 5, 6, 7, 8, 9], None),
+    ],
+)
+def test_bad_bands_of_the_file(tmp_path, write, name, values, good):
+    write(tmp_path / "a.mat", image=CUBE, **{name: np.array(values)[None]})
+    raw = matlab.read(str(tmp_path / "a.mat"))
+    if good is None:
+        assert raw.good_bands is None
+        assert any(f"{name} is no list of ones and zeros for 7 bands" in n for n in raw.notes)
+    else:
+        np.testing.assert_array_equal(raw.good_bands, good)
+
+
+def test_a_file_that_h5py_wrote_keeps_its_axes_and_the_doubt_is_told(tmp_path):
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        file["image"] = CUBE
+    raw = matlab.read(str(tmp_path / "a.mat"))
+    np.testing.assert_array_equal(pixels(raw), CUBE)
+    assert "MATLAB did not write this file" in raw.notes[0]
+    with h5py.File(tmp_path / "b.mat", "w") as file:
+        file["image"] = np.moveaxis(CUBE, 2, 0)
+        file["wavelength"] = np.linspace(400, 1000, BANDS)
+    np.testing.assert_array_equal(pixels(matlab.read(str(tmp_path / "b.mat"))), CUBE)
+    told = matlab.read(str(tmp_path / "b.mat"), axes="brc")
+    np.testing.assert_array_equal(pixels(told), CUBE)
+    assert told.notes == ()
+    with h5py.File(tmp_path / "c.mat", "w") as file:  # no header, but MATLAB's class on it
+        file["image"] = CUBE.T
+        file["image"].attrs["MATLAB_class"] = np.bytes_("uint16")
+    np.testing.assert_array_equal(pixels(matlab.read(str(tmp_path / "c.mat"))), CUBE)
+
+
+def test_a_matrix_that_h5py_wrote_is_not_transposed(tmp_path):
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        file["Y"], file["nRow"], file["nCol"] = as_matrix(CUBE), [[ROWS]], [[COLUMNS]]
+    np.testing.assert_array_equal(pixels(matlab.read(str(tmp_path / "a.mat"))), CUBE)
+
+
+def test_a_file_without_plain_numbers_says_so(tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {"name": "leaf", "s": scipy.sparse.eye(3).tocsc()})
+    with pytest.raises(InputError, match="has no array of real numbers, also in its structs"):
+        matlab.read(str(tmp_path / "a.mat"))

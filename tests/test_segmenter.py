@@ -227,6 +227,27 @@ def test_stored_numbers_get_the_labels_of_their_reflectance(
     np.testing.assert_array_equal(unmerged.segment(cube, 36), expected)
 
 
+def test_floats_that_mean_no_data_have_no_label(
+    segmenter: Segmenter, tmp_path: pathlib.Path
+) -> None:
+    """What `Cube.read` calls invalid is so where stored numbers go to the device as they are."""
+    reflectance = np.random.default_rng(0).uniform(0.1, 0.6, (40, 30, 301)).astype("f4")
+    holes = (-3.4028235e38, 1.7e38, np.inf, np.nan, np.float32(-1.2345678e10))
+    for row, number in enumerate(holes):
+        reflectance[row, 5, 7 * row] = number
+    spectral.io.envi.save_image(
+        str(tmp_path / "a.hdr"),
+        reflectance,
+        dtype=np.float32,
+        metadata={"data ignore value": -1.2345679e10, "wavelength": GRID.tolist()},
+    )
+    cube = open_cube(tmp_path / "a.hdr")
+    valid = cube.read(0, 0, 40, 30)[1]
+    assert np.argwhere(~valid).tolist() == [[row, 5] for row in range(len(holes))]
+    assert not cube.request(0, 0, 40, 30).stored().checked
+    np.testing.assert_array_equal(segmenter.segment(cube, tile=32) > 0, valid)
+
+
 def test_referenced_scene_gets_the_labels_of_its_reflectance(
     unmerged: Segmenter, tmp_path: pathlib.Path
 ) -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dgc_jax.apply.tiles import Doubt, Finest, Labelled
+from dgc_jax.data.formats import nodata
 from dgc_jax.model import centroids, normalisation
 from dgc_jax.train.state import Parameters, Recipe, embed
 
@@ -47,7 +48,7 @@ def window_labels(
     numbers: jax.Array,
     usable: jax.Array,
     divisor: float,
-    ignored: jax.Array | None,
+    ignored: tuple[jax.Array, jax.Array] | None,
     leaves: jax.Array | None,
     *,
     checked: bool,
@@ -65,7 +66,7 @@ def window_labels(
         numbers: `[row, column, band]`, see `Stored`, as are the next three.
         usable: `[row, column]` bool.
         divisor: of the numbers.
-        ignored: number that means no data, or None.
+        ignored: numbers between these two mean no data; or None.
         leaves: `[K']` id at the finest level, or None.
         checked: whether `usable` tells all.
         clusters: number of ids shown, if it is asked how sure they are; else None.
@@ -75,8 +76,10 @@ def window_labels(
     valid = usable
     if not checked:
         valid &= jnp.any(numbers != 0, axis=-1) & jnp.all(jnp.isfinite(reflectance), axis=-1)
+        if jnp.issubdtype(numbers.dtype, jnp.floating):
+            valid &= jnp.all(jnp.abs(numbers) <= nodata.LARGEST, axis=-1)
     if ignored is not None:
-        valid &= jnp.all(numbers != ignored, axis=-1)
+        valid &= jnp.all((numbers < ignored[0]) | (numbers > ignored[1]), axis=-1)
     z = _embed(recipe, params, constants, reflectance[None], valid[None])[0]
     index = centroids.nearest(z, bank)
     labels = jnp.where(valid, lookup[index], 0)

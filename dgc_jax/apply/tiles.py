@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 from dgc_jax.data.cube import Cube, Pending, Stored
+from dgc_jax.data.formats import nodata
 
 _READING = 4  # tiles that are being read ahead
 _COMPUTING = 2  # tiles that are being computed
@@ -188,10 +189,7 @@ def _is_blank(stored: Stored) -> bool:
     for sparse in (np.s_[::8, ::8], np.s_[:, :]):
         some = numbers[sparse]
         full = some.any(axis=2) & usable[sparse]
-        if ignored is not None:
-            full &= (some != ignored).all(axis=2)
-        if some.dtype.kind == "f":
-            full &= np.isfinite(some).all(axis=2)
+        full &= ~nodata.missing(some, ignored)
         if full.any():
             return False
     return True

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import tensorstore as ts
 
-from dgc_jax.data.formats import variables
+from dgc_jax.data.formats.wavelengths import to_nanometres
 from dgc_jax.errors import InputError
 
 _BLOCK_BYTES = 64 * 2**20  # of a reference read at a time
@@ -50,13 +50,12 @@ def read_wavelengths(
             f"{source} has {values.size} wavelengths, but {path} has {bands} bands: give one "
             "for each stored band."
         )
-    wavelengths = variables.to_nanometres(values)
-    if wavelengths is None:
+    found, why = to_nanometres(values)
+    if found is None:
         raise InputError(
-            f"{source} holds {values.min():g} to {values.max():g}, which are not wavelengths of "
-            "light: give nm or micrometres."
+            f"{source} {(why or '').removesuffix(': not used')}: give nm or micrometres."
         )
-    return wavelengths
+    return found
 
 
 def read_mask(mask_path: str, path: str, size: tuple[int, int]) -> np.ndarray:

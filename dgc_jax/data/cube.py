@@ -5,12 +5,14 @@ Wavelengths are in nm, ascending; reflectance is unitless, nominally 0..1, float
 a file says about its numbers is applied here, once: reflectance is the stored number divided by the
 file's scale factor or, with references, `(raw - dark) / (white - dark)` per column and band.
 
-A pixel is valid if it is inside the image, finite in every band, nowhere the file's ignore value,
-not zero in all bands, not masked out by the user and not in a column whose references are dead.
+A pixel is valid if it is inside the image, finite and within 1e38 in every band, nowhere the file's
+ignore value, not zero in all bands, not masked out by the user and not in a column whose references
+are dead.
 An ignore value of 0 is an exception: a single zero is a legal dark value, so it only repeats the
 rule for all bands.
 
-Nothing is read at open but headers, masks, label maps and the references' mean lines.
+Nothing is read at open but headers, masks, label maps, the references' mean lines and a few pixels
+that tell bands without data; see `empty_bands`.
 """
 
 import dataclasses
@@ -23,7 +25,7 @@ import numpy as np
 import tensorstore as ts
 
 from dgc_jax.data import companions
-from dgc_jax.data.formats import lazy
+from dgc_jax.data.formats import lazy, nodata
 from dgc_jax.data.formats.detect import read as read_any
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.errors import InputError
@@ -155,13 +157,11 @@ class Cube:
             column: of the window's upper left pixel.
 
         Returns:
-            Bool `[row, column]`; that reflectance is finite is not checked.
+            Bool `[row, column]`; that reflectance, too, is finite is not checked.
         """
         height, width = stored.shape[:2]
         valid = np.any(stored, axis=2)
-        sentinel = _as_stored(self.ignore_value, stored.dtype)
-        if sentinel is not None:
-            valid &= (stored != sentinel).all(axis=2)
+        valid &= ~nodata.missing(stored, nodata.limits(self.ignore_value, stored.dtype))
         if self.mask is not None:
             valid &= self.mask[row : row + height, column : column + width]
         if self.gain is not None:
@@ -257,15 +257,16 @@ class Stored(NamedTuple):
         numbers: `[row, column, band]` of at most 32 bits; reflectance is these by the divisor.
         usable: `[row, column]` bool, inside the image and not masked out.
         divisor: what to divide the numbers by.
-        ignored: a number that makes its pixel invalid, or None.
+        ignored: numbers between these two make their pixel invalid; or None.
         checked: whether `usable` is validity already. If not, a usable pixel is valid if its
-            reflectance is finite, its numbers are not all zero and none is `ignored`.
+            reflectance is finite, its numbers are not all zero, none is `ignored` and none is
+            beyond 1e38.
     """
 
     numbers: np.ndarray
     usable: np.ndarray
     divisor: float
-    ignored: np.generic | None
+    ignored: nodata.Limits | None
     checked: bool
 
 
@@ -300,7 +301,7 @@ class Pending:
         numbers = cube._finish(self._future)
         window = tuple(slice(n, n + m) for n, m in zip(self._origin, numbers.shape, strict=False))
         usable = np.ones(numbers.shape[:2], bool) if cube.mask is None else cube.mask[window]
-        ignored = _as_stored(cube.ignore_value, dtype)
+        ignored = nodata.limits(cube.ignore_value, dtype)
         return Stored(*self._framed(numbers, usable), cube.scale, ignored, checked=False)
 
     def _framed(
@@ -329,7 +330,7 @@ def open_cube(
     wavelengths: Sequence[float] | np.ndarray | Path | None = None,
     keep_bad_bands: bool = False,
 ) -> Cube:
-    """Opens a scene; reads no pixels of it.
+    """Opens a scene; reads a few pixels at most, see `empty_bands`.
 
     Args:
         path: ENVI header or data file, `.mat`, HDF5 or NetCDF, `.npy`, `.tif`, or the folder or URL
@@ -342,7 +343,7 @@ def open_cube(
         axes: order of the stored axes, such as `"brc"`, if the file does not say.
         wavelengths: of the stored bands, in nm (below 100: micrometres): numbers, or the path of a
             text file of numbers; instead of the file's own.
-        keep_bad_bands: also use bands that the file calls bad.
+        keep_bad_bands: also use bands that the file calls bad, or that hold no data.
 
     Raises:
         InputError: in one sentence, what is wrong with which file and what to do.
@@ -359,6 +360,9 @@ def open_cube(
     centres = raw.wavelengths
     if wavelengths is not None:
         centres = companions.read_wavelengths(wavelengths, path, stored_bands)
+    dtype, ignored = raw.store.dtype.numpy_dtype, raw.ignore_value
+    if dtype.kind in "iu" and ignored and nodata.limits(ignored, dtype) is None:
+        notes.append(f"The no-data number {ignored:g} cannot stand among {dtype.name} numbers.")
     bands = np.arange(stored_bands)
     if raw.good_bands is not None and not raw.good_bands.all() and not keep_bad_bands:
         bands = np.flatnonzero(raw.good_bands)
@@ -384,6 +388,10 @@ def open_cube(
         ignore_value=raw.ignore_value,
         mask=None if mask is None else companions.read_mask(os.fspath(mask), path, (rows, columns)),
     )
+    if not keep_bad_bands:
+        from dgc_jax.data import empty_bands  # only here: it is about cubes
+
+        cube = empty_bands.without_empty_bands(cube)
     if labels is not None:
         from dgc_jax.data.labels import read_labels  # only here: most scenes have none
 
@@ -412,7 +420,7 @@ def _to_reflectance(
             reflectance *= cube.gain[window]
         elif cube.scale != 1:
             reflectance /= np.float32(cube.scale)
-    if stored.dtype.kind == "f":
+    if stored.dtype.kind == "f" and (cube.gain is not None or cube.scale < 1):  # may overflow
         valid &= np.isfinite(reflectance).all(axis=2)
     if not valid.all():
         reflectance[~valid] = 0
@@ -420,19 +428,6 @@ def _to_reflectance(
         lower, upper, share = cube.taps
         reflectance = reflectance[:, :, lower] * (1 - share) + reflectance[:, :, upper] * share
     return reflectance, valid
-
-
-def _as_stored(value: float | None, dtype: np.dtype) -> np.generic | None:
-    """The ignore value as it stands in the file, None if it cannot; 0 and NaN have other rules."""
-    if value is None or value == 0 or not np.isfinite(value):
-        return None
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return dtype.type(value)
-    if dtype.kind == "b" or value != int(value):
-        return None
-    limits = np.iinfo(dtype)
-    return dtype.type(int(value)) if limits.min <= int(value) <= limits.max else None
 
 
 def _within(wavelengths: np.ndarray, ranges: Sequence[Sequence[float]], field: str) -> np.ndarray:

@@ -2,10 +2,9 @@
 
 import numpy as np
 
+from dgc_jax.data import empty_bands
 from dgc_jax.data.cube import Cube
 
-_WINDOW = 32  # pixels
-_WINDOWS = 3  # along each axis
 _COUNTS = 2.0  # reflectance rarely exceeds 1; the brightest hundredth above this is no reflectance
 
 
@@ -42,10 +41,12 @@ def describe(cube: Cube) -> tuple[list[tuple[str, str]], list[str]]:
             "No wavelengths: bands cannot be chosen in nm nor scenes matched; give them by "
             "--wavelengths."
         )
-    if valid.mean() < 0.5:
+    if not valid.any():
+        warnings.append(empty_bands.why_invalid(cube) or "No sampled pixel is valid.")
+    elif valid.mean() < 0.5:
         warnings.append(
-            f"{'No' if not valid.any() else 'Only a minority of the'} sampled pixels are valid: "
-            "check the ignore value, the mask and the references."
+            "Only a minority of the sampled pixels are valid: check the ignore value, the mask and "
+            "the references."
         )
     if len(spectra):
         low, first, median, last, high = np.quantile(spectra, (0, 0.01, 0.5, 0.99, 1))
@@ -84,18 +85,7 @@ def _wavelengths(cube: Cube) -> str:
 
 def _sample(cube: Cube) -> tuple[np.ndarray, np.ndarray]:
     """Spectra `[valid pixel, band]` and validity `[pixel]` of windows spread over the scene."""
-    windows = [
-        cube.request(row, column, height, width)
-        for row, height in _spread(cube.shape[0])
-        for column, width in _spread(cube.shape[1])
-    ]
+    windows = [cube.request(*window) for window in empty_bands.windows(cube.shape[:2])]
     read = [window.result() for window in windows]
     spectra = np.concatenate([reflectance[valid] for reflectance, valid in read])
     return spectra, np.concatenate([valid.ravel() for _, valid in read])
-
-
-def _spread(length: int) -> list[tuple[int, int]]:
-    """Starts and lengths along an axis: all of a short one, or both ends and the middle."""
-    if length <= _WINDOWS * _WINDOW:
-        return [(0, length)]
-    return [(round(start), _WINDOW) for start in np.linspace(0, length - _WINDOW, _WINDOWS)]

@@ -4,9 +4,12 @@ Convention: uint8 `[row, column]`, 0 = unlabelled, then classes 1..C. Files numb
 their own ways; `unlabelled` names the number that means "not labelled". Where that is not 0, 0 is a
 class like the others, so numbers below it move up by one: with 255, 0..C-1 become 1..C.
 
-Formats: PNG, TIFF and BMP (palette or grey), NPY, MATLAB, ENVI classification, zarr, and polygons
-drawn in LabelMe (https://github.com/wkentaro/labelme). A map of class fractions, as unmixing data
-sets have, becomes the class with the largest share.
+Where a file says itself which number means "no data" (GDAL's nodata of a TIFF, a transparent PNG
+colour, ENVI's `data ignore value`, `_FillValue` and the like), those pixels are unlabelled too.
+
+Formats: PNG, TIFF and BMP (palette or grey), NPY, MATLAB, ENVI classification, HDF5, NetCDF4, zarr,
+and polygons drawn in LabelMe (https://github.com/wkentaro/labelme). A map of class fractions, as
+unmixing data sets have, becomes the class with the largest share.
 """
 
 import json
@@ -16,18 +19,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
-import tensorstore as ts
+import PIL.TiffImagePlugin
 
-from dgc_jax.data.formats import envi, matlab, variables
+from dgc_jax.data.formats import conventions, envi, hdf5, mat_file, variables, zarr
+from dgc_jax.data.formats.detect import HDF5_SUFFIXES
+from dgc_jax.data.formats.envi_header import read_header
 from dgc_jax.errors import InputError
 
 IMAGES = (".png", ".tif", ".tiff", ".bmp")
-SUFFIXES = (*IMAGES, ".npy", ".mat", ".json", ".zarr", ".hdr")
+SUFFIXES = (*IMAGES, ".npy", ".mat", *HDF5_SUFFIXES, ".json", ".zarr", ".hdr")
 """Endings by which label files are found beside scenes (ENVI data through their headers)."""
 
 OUTSIDE = "background"
 """Name of what lies outside all LabelMe shapes, where that is a class."""
 
+_GDAL_NODATA, _SAMPLE_FORMAT, _BITS = 42113, 339, 258  # tags of a TIFF
 _IGNORE = "__ignore__"  # LabelMe's own word for pixels that are to have no label
 
 
@@ -57,8 +63,8 @@ def read_labels(
         path: of the file; `"file.mat:name"` also names the variable.
         shape: rows and columns of the scene, if known.
         unlabelled: the file's number for unlabelled pixels.
-        variable: the array to read, in a MATLAB file: `[row, column]` numbers of classes, or
-            fractions `[row, column, class]` or `[class, pixel]`.
+        variable: the array to read, in a MATLAB, HDF5 or zarr file: `[row, column]` numbers of
+            classes, or (MATLAB) fractions `[row, column, class]` or `[class, pixel]`.
         classes: names of the classes 1..C, in this order; LabelMe polygons must bear one of them.
 
     Returns:
@@ -76,8 +82,8 @@ def read_labels(
     if suffix == ".json":
         labels, names = _read_labelme(path, shape, unlabelled, classes)
     else:
-        values, numbered = _read_numbers(path, suffix, shape, variable)
-        labels = _renumbered(path, values, unlabelled)
+        values, missing, numbered = _read_numbers(path, suffix, shape, variable)
+        labels = _renumbered(path, values, unlabelled, missing)
         if names is None and numbered is not None:
             names = [name for number, name in enumerate(numbered) if number != unlabelled]
     if labels.ndim != 2:
@@ -100,7 +106,7 @@ def read_labels(
 def split_variable(path: str) -> tuple[str, str | None]:
     """`"samson.mat:S_GT"` -> `("samson.mat", "S_GT")`; anything else stays, with None."""
     file, colon, variable = path.rpartition(":")
-    if colon and file.lower().endswith(".mat") and not os.path.exists(path):
+    if colon and file.lower().endswith((".mat", *HDF5_SUFFIXES)) and not os.path.exists(path):
         return file, variable
     return path, None
 
@@ -112,16 +118,21 @@ def labelme_names(path: str) -> set[str]:
 
 def _read_numbers(
     path: str, suffix: str, shape: tuple[int, int] | None, variable: str | None
-) -> tuple[np.ndarray, Sequence[str] | None]:
-    """The numbers as they stand in the file, and the names of 0, 1, 2, ... if it has them."""
+) -> tuple[np.ndarray, np.ndarray | None, Sequence[str] | None]:
+    """The numbers as they stand in the file, where it says that there are none, class names.
+
+    The second is bool of the same shape or None; the names are those of 0, 1, 2, ... or None.
+    """
     if suffix in IMAGES:
-        return _read_image(path), None
+        return *_read_image(path), None
     if suffix == ".npy":
-        return _read_npy(path), None
+        return _read_npy(path), None, None
     if suffix == ".mat":
-        return _read_matlab(path, shape, variable), None
+        return _read_matlab(path, shape, variable), None, None
+    if suffix in HDF5_SUFFIXES:
+        return *hdf5.read_map(path, shape, variable), None
     if os.path.isdir(path):
-        return _read_zarr(path), None
+        return *zarr.read_map(path, shape, variable), None
     if suffix in (".hdr", *filter(None, envi.DATA_SUFFIXES)):
         return _read_envi(path)
     raise InputError(
@@ -129,11 +140,14 @@ def _read_numbers(
     )
 
 
-def _renumbered(path: str, values: np.ndarray, unlabelled: int) -> np.ndarray:
-    """The file's numbers as uint8: 0 = unlabelled, then 1..C."""
+def _renumbered(
+    path: str, values: np.ndarray, unlabelled: int, missing: np.ndarray | None
+) -> np.ndarray:
+    """The file's numbers as uint8: 0 = unlabelled or missing, then 1..C."""
     if values.dtype.kind not in "iufb":
         raise InputError(f"{path} holds {values.dtype} values, expected numbers of classes.")
-    numbers = np.where(np.isfinite(values), values, unlabelled)
+    known = np.isfinite(values) if missing is None else np.isfinite(values) & ~missing
+    numbers = np.where(known, values, unlabelled)
     whole = numbers.astype(np.int64)
     if (whole != numbers).any():
         raise InputError(
@@ -151,7 +165,8 @@ def _renumbered(path: str, values: np.ndarray, unlabelled: int) -> np.ndarray:
     return labels.astype(np.uint8)
 
 
-def _read_image(path: str) -> np.ndarray:
+def _read_image(path: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Numbers, and where they are the picture's nodata (TIFF) or transparent colour (PNG)."""
     try:
         with PIL.Image.open(path) as image:
             if image.mode not in ("1", "L", "P", "I", "F") and not image.mode.startswith("I;16"):
@@ -159,11 +174,24 @@ def _read_image(path: str) -> np.ndarray:
                     f"{path} is a colour picture ({image.mode}), but a label map holds one number "
                     "a pixel: save it as a palette or grey picture."
                 )
-            return np.asarray(image)
+            values = np.asarray(image)
+            said = image.info.get("transparency")
+            if isinstance(said, bytes):  # opacity of each palette entry
+                said = [index for index, opacity in enumerate(said) if opacity == 0]
+            if isinstance(image, PIL.TiffImagePlugin.TiffImageFile):
+                said = image.tag_v2.get(_GDAL_NODATA)
+                # Pillow takes signed bytes for unsigned ones, and unsigned 32 bits for signed ones.
+                signed = image.tag_v2.get(_SAMPLE_FORMAT, (1,))[0] == 2
+                if (values.dtype, signed) in ((np.uint8, True), (np.int32, False)):
+                    whole = image.tag_v2.get(_BITS, (8,))[0] == 8 * values.dtype.itemsize
+                    values = values.view(np.int8 if signed else np.uint32) if whole else values
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} could not be read as a picture: {error}.") from error
+    if isinstance(said, str):
+        said = said.rstrip("\0")
+    return values, conventions.missing(values, {"nodata": said}, ())
 
 
 def _read_npy(path: str) -> np.ndarray:
@@ -176,40 +204,21 @@ def _read_npy(path: str) -> np.ndarray:
     return array
 
 
-def _read_zarr(path: str) -> np.ndarray:
-    driver = "zarr3" if os.path.exists(os.path.join(path, "zarr.json")) else "zarr"
-    spec = {"driver": driver, "kvstore": {"driver": "file", "path": path}}
-    try:
-        store = ts.open(spec, read=True).result()
-    except ValueError as error:
-        reason = str(error).split(" [")[0]
-        raise InputError(f"{path} could not be opened as a zarr label map: {reason}.") from error
-    return store.read().result()
-
-
-def _read_envi(path: str) -> tuple[np.ndarray, Sequence[str] | None]:
+def _read_envi(path: str) -> tuple[np.ndarray, np.ndarray | None, Sequence[str] | None]:
     raw = envi.read(path)
     if raw.store.shape[2] != 1:
         raise InputError(f"{path} has {raw.store.shape[2]} bands, but a label map has one.")
-    header = envi.read_header(envi.find_header(path) or path)
+    header = read_header(envi.find_header(path) or path)
     names = header.get("class names")
     names = [name.strip() for name in names] if isinstance(names, list) else None
-    return raw.store[:, :, 0].read().result(), names
+    values = raw.store[:, :, 0].read().result()
+    return values, conventions.missing(values, {"nodata": raw.ignore_value}, ()), names
 
 
 def _read_matlab(path: str, shape: tuple[int, int] | None, variable: str | None) -> np.ndarray:
-    found = matlab.open_variables(path, logical=True)
-    maps = [name for name, size in found.shapes.items() if len(size) == 2 and min(size) > 1]
-    fitting = [name for name in maps if found.shapes[name] == shape]
-    wanted = "2-D numeric variable"
-    if len(fitting) == 1:
-        maps = fitting
-    elif shape is not None and len(maps) != 1:
-        maps, wanted = (
-            fitting,
-            f"2-D numeric variable of the scene's {shape[0]} x {shape[1]} pixels",
-        )
-    values = found.load(variables.choose(path, found.shapes, maps, variable, wanted))
+    found = mat_file.open_variables(path)
+    shapes = {**found.shapes, **found.flags}
+    values = found.load(variables.choose_map(path, shapes, shape, variable))
     if shape is not None and values.ndim == 2 and values.shape[1] == shape[0] * shape[1]:
         # [class, pixel], the pixels running down the columns
         values = values.reshape((len(values), *shape), order="F").transpose(1, 2, 0)

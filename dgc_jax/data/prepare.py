@@ -22,6 +22,7 @@ import tensorstore as ts
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats import zarr
 from dgc_jax.errors import InputError
+from dgc_jax.names import utf8_path
 
 _SHARD_BYTES = 64 * 2**20
 
@@ -72,7 +73,7 @@ def create_store(
     return ts.open(
         {
             "driver": "zarr3",
-            "kvstore": {"driver": "file", "path": path},
+            "kvstore": {"driver": "file", "path": utf8_path(path)},
             "metadata": {"attributes": attributes, "dimension_names": ["row", "column", "band"]},
         },
         create=True,

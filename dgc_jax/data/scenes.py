@@ -15,7 +15,7 @@ import numpy as np
 
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.formats import enmap, envi, geotiff, zarr
-from dgc_jax.data.formats.detect import scene_name
+from dgc_jax.data.formats.detect import scene_name, scene_stem
 from dgc_jax.data.labels import (
     OUTSIDE,
     SUFFIXES,
@@ -214,7 +214,7 @@ def _is_companion(path: str, patterns: Sequence[str]) -> bool:
                 return True  # but with `:variable` it may well be the scene's own file
             continue
         of_any = os.path.basename(file).replace("{stem}", "*")
-        of_itself = os.path.basename(file).replace("{stem}", glob.escape(scene_name(path)))
+        of_itself = os.path.basename(file).replace("{stem}", glob.escape(scene_stem(path)))
         # `{stem}.*` matches scenes themselves, which are no companions for that.
         if fnmatch.fnmatch(name, of_any) and not fnmatch.fnmatch(name, of_itself):
             return True
@@ -250,7 +250,7 @@ def _companion(scene: str, pattern: str | None, what: str) -> str | None:
         )
     if not _is_local(scene):
         return None  # a remote folder cannot be searched
-    name = file.replace("{stem}", glob.escape(scene_name(scene)))
+    name = file.replace("{stem}", glob.escape(scene_stem(scene)))
     found = sorted(glob.glob(os.path.join(glob.escape(folder), name)))
     if glob.has_magic(file):  # may find other things, such as ENVI data beside their header
         own = {os.path.realpath(path) for path in (scene, envi.find_header(scene) or scene)}

@@ -9,16 +9,18 @@ Source: GDAL, GTiff driver and PAMDataset schema (https://gdal.org/en/stable/dri
 
 import contextlib
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
 
+from dgc_jax.data.formats import place
 from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.errors import InputError
+from dgc_jax.names import utf8_path
 from dgc_jax.show.files import replacing
 from dgc_jax.show.maps import check
 
@@ -110,7 +112,7 @@ def _written(
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
             with rasterio.open(
-                temporary,
+                utf8_path(temporary),
                 "w",
                 driver="GTiff",
                 height=bands.shape[1],
@@ -125,6 +127,8 @@ def _written(
                 bigtiff="if_safer",
                 **place,
             ) as image:
+                if transform is None:
+                    _place_by_points(rasterio, image, geo or {})
                 image.write(bands)
                 image.descriptions = tuple(names)
                 yield image
@@ -136,13 +140,23 @@ def _written(
             ) from error
 
 
+def _place_by_points(rasterio: ModuleType, image: Any, geo: Mapping[str, Any]) -> None:
+    """Writes the ground control points and rational polynomials of a scene, if it has any."""
+    if geo.get("gcps"):
+        points = [rasterio.control.GroundControlPoint(*point) for point in geo["gcps"]]
+        system = geo.get("gcps crs")
+        image.gcps = points, rasterio.crs.CRS.from_wkt(system) if system else None
+    if geo.get("rpcs"):
+        image.rpcs = rasterio.rpc.RPC.from_gdal(geo["rpcs"])
+
+
 def georeference(geo: Mapping[str, Any]) -> tuple[Any, list[float] | None]:
     """What a GeoTIFF says of a scene's place.
 
     Args:
         geo: a scene's georeference, see `dgc_jax.data.formats.raw.Raw`: `crs` and `transform`, or
-            ENVI's `map info` and `coordinate system string` of a north-up image. A rotated or
-            unreadable `map info` gives nothing.
+            ENVI's `map info` and `coordinate system string`. An unreadable `map info` gives
+            nothing.
 
     Returns:
         The coordinate system as rasterio's `CRS`, or None, and the six numbers of the transform, or
@@ -158,31 +172,11 @@ def georeference(geo: Mapping[str, Any]) -> tuple[Any, list[float] | None]:
 
     if geo.get("transform"):
         return parsed(geo.get("crs") or "", False), [float(x) for x in geo["transform"][:6]]
-    info = geo.get("map info") or []
-    parts = info if isinstance(info, list | tuple) else info.strip("{} ").split(",")
-    words = [str(part).strip() for part in parts]
-    try:
-        x, y, east, north, width, height = (float(word) for word in words[1:7])
-    except ValueError:
+    transform = place.transform(geo.get("map info"))
+    if transform is None:
         return None, None
-    turned = re.search(r"rotation\s*=\s*([-+.\deE]+)", " ".join(words))
-    if width <= 0 or height <= 0 or (turned and float(turned[1]) != 0):
-        return None, None
-    # ENVI counts pixels from 1, and 1 is the upper left corner of the first one.
-    transform = [width, 0.0, east - (x - 1) * width, 0.0, -height, north + (y - 1) * height]
     wkt = str(geo.get("coordinate system string") or "").strip("{} ")
-    return (parsed(wkt, True) if wkt else _named(words)), transform
-
-
-def _named(words: Sequence[str]) -> Any:
-    """The coordinate system that `map info` names, if it is one on WGS-84."""
-    import rasterio.crs
-
-    if not any(re.fullmatch(r"WGS[-_ ]?(19)?84", word, re.IGNORECASE) for word in words):
-        return None
-    if words[0].lower() == "geographic lat/lon":
-        return rasterio.crs.CRS.from_epsg(4326)
-    if words[0].upper() == "UTM" and len(words) > 8 and words[7].isdecimal():
-        south = words[8].lower().startswith("s")
-        return rasterio.crs.CRS.from_epsg((32700 if south else 32600) + int(words[7]))
-    return None
+    if wkt:
+        return parsed(wkt, True), transform
+    code = place.epsg(geo["map info"])
+    return (None if code is None else rasterio.crs.CRS.from_epsg(code)), transform

@@ -19,6 +19,7 @@ import tensorstore as ts
 from PIL import Image
 
 from dgc_jax.errors import InputError
+from dgc_jax.names import utf8_path
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import NO_DATA
 
@@ -325,7 +326,7 @@ def write_zarr_array(
             store = ts.open(
                 {
                     "driver": "zarr3",
-                    "kvstore": {"driver": "file", "path": temporary + os.sep},
+                    "kvstore": {"driver": "file", "path": utf8_path(temporary) + os.sep},
                     "metadata": {
                         "chunk_grid": {
                             "name": "regular",

@@ -33,6 +33,7 @@ from dgc_jax.apply.spectra import Spectra
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.errors import InputError
+from dgc_jax.names import utf8_path
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables
 
@@ -167,7 +168,7 @@ def _store(path: str, dtype: type, shape: tuple[int, ...], side: int) -> ts.Tens
     return ts.open(
         {
             "driver": "zarr3",
-            "kvstore": {"driver": "file", "path": path + os.sep},
+            "kvstore": {"driver": "file", "path": utf8_path(path) + os.sep},
             "metadata": {"chunk_grid": grid},
         },
         open=True,

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from dgc_jax.errors import InputError
+from dgc_jax.names import utf8_path
 from dgc_jax.train.monitor import Progress
 from dgc_jax.train.state import TrainState
 
@@ -33,7 +34,7 @@ class Checkpoints:
         # Orbax reports every save on the root logger of absl; a run has its own progress.
         logging.getLogger("absl").setLevel(logging.WARNING)
         self._manager = ocp.CheckpointManager(
-            os.path.join(os.path.abspath(workdir), "checkpoints"),
+            os.path.join(utf8_path(os.path.abspath(workdir)), "checkpoints"),
             options=ocp.CheckpointManagerOptions(
                 best_fn=_rank,  # without it the metrics are not written, and lost on a resume
                 preservation_policy=AnyPreservationPolicy(
@@ -126,7 +127,7 @@ class Model(NamedTuple):
 
 def model_path(workdir: str) -> str:
     """Folder of a run's finished model."""
-    return os.path.join(os.path.abspath(workdir), "checkpoints", _MODEL)
+    return os.path.join(utf8_path(os.path.abspath(workdir)), "checkpoints", _MODEL)
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 import ml_collections
 import numpy as np
 
+from dgc_jax.data.empty_bands import why_invalid
 from dgc_jax.data.scenes import Scene
+from dgc_jax.errors import InputError
 
 _TILES = 3  # stream of random numbers apart from those of `dgc_jax.data.crops`
 
@@ -48,8 +50,17 @@ def places(
 def sample_crops(
     config: ml_collections.ConfigDict, scenes: list[Scene]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first `config.data.sample` of the sample crops, all at once; see `sample_batches`."""
+    """The first `config.data.sample` of the sample crops, all at once; see `sample_batches`.
+
+    Raises:
+        InputError: no pixel of them is valid, and why.
+    """
     crops, valid = zip(*sample_batches(config, scenes, config.data.sample), strict=True)
+    if not any(each.any() for each in valid):
+        reasons = filter(None, (why_invalid(scene.cube) for scene in scenes))
+        raise InputError(
+            next(reasons, "The sample has no valid pixel: raise data.sample, or check the masks.")
+        )
     return np.concatenate(crops), np.concatenate(valid)
 
 

@@ -4,12 +4,13 @@ import os
 import re
 from pathlib import PurePath
 
+from dgc_jax import names
 from dgc_jax.data.formats import enmap, envi, geotiff, npy, zarr
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
-_HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc")
-_SUFFIXES = (".mat", *_HDF5_SUFFIXES, ".npy", *geotiff.SUFFIXES, ".zarr", ".zarr3", ".n5")
+HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc")
+_SUFFIXES = (".mat", *HDF5_SUFFIXES, ".npy", *geotiff.SUFFIXES, ".zarr", ".zarr3", ".n5")
 _ENMAP = (enmap.METADATA, "-SPECTRAL_IMAGE", "-SPECTRAL_IMAGE_COG")
 
 
@@ -41,7 +42,7 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     lower = path.lower()
     if lower.endswith(".mat"):
         return "MATLAB", matlab.read(path, variable=variable, axes=axes)
-    if lower.endswith(_HDF5_SUFFIXES):
+    if lower.endswith(HDF5_SUFFIXES):
         return "HDF5", hdf5.read(path, variable=variable, axes=axes)
     if lower.endswith(".npy"):
         return "NPY", npy.read(path, variable=variable, axes=axes)
@@ -60,8 +61,17 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
 
 
 def scene_name(path: str) -> str:
-    """File name without folder and endings: `leaf_07` of `scenes/leaf_07.raw.hdr`."""
+    """What a scene is called: `leaf_07` of `scenes/leaf_07.raw.hdr`, as text (`dgc_jax.names`)."""
+    return names.text(scene_stem(path))
+
+
+def scene_stem(path: str) -> str:
+    """File name without folder and endings, by which other files of the scene are found."""
     name = PurePath(path.rstrip("/")).name
     known = (*_SUFFIXES, ".hdr", *envi.DATA_SUFFIXES, *_ENMAP)
     endings = [re.escape(suffix) for suffix in known if suffix]
-    return re.sub(rf"(?i)(?<=.)({'|'.join(endings)})+$", "", name)
+    plain = re.sub(rf"(?i)(?<=.)({'|'.join(endings)})+$", "", name)
+    stem, ending = os.path.splitext(path)
+    if plain == name and ending and any(map(os.path.isfile, (stem + ".hdr", stem + ".HDR"))):
+        return os.path.basename(stem)  # ENVI data of an ending of their own
+    return plain

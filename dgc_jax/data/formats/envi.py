@@ -4,25 +4,20 @@ The binary file holds samples (columns), lines (rows) and bands in one of three 
 interleaved by pixel (BIP: row, column, band), by line (BIL: row, band, column), or band sequential
 (BSQ: band, row, column). A cold crop of a BSQ file touches most of it.
 
-The header is parsed by the `spectral` package. Around it stands what real exports need: any text
-encoding, a missing byte order, upper-case keywords and interleaves, stray commas in lists; and the
-file's size is compared with what the header promises before anything is read.
+The file's size is compared with what the header promises before anything is read.
 
 Source: ENVI header format (NV5 Geospatial, "ENVI Header Files").
 """
 
-import codecs
 import os
 import re
-import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import spectral.io.envi
 
-from dgc_jax.data.formats import lazy, variables
+from dgc_jax.data.formats import lazy, place, variables
+from dgc_jax.data.formats.envi_header import read_header
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
@@ -33,7 +28,6 @@ _TYPES = {
 }  # fmt: skip
 # Stored order of the axes, and how to bring it to [row, column, band].
 _INTERLEAVES = {"bip": ("rcb", (0, 1, 2)), "bil": ("rbc", (0, 2, 1)), "bsq": ("brc", (1, 2, 0))}
-_NOT_LENGTHS = ("index", "wavenumber", "mhz", "ghz")  # units of ENVI that are not of a wavelength
 
 
 def read(path: str, *, variable: str | None = None, axes: str | None = None) -> Raw:
@@ -73,7 +67,10 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         )
     _refuse_unsupported(header_path, header)
 
-    data_path = path if path != header_path else _find_data(header_path)
+    data_path = path
+    if path == header_path:
+        expected = offset + rows * columns * bands * dtype.itemsize
+        data_path = _find_data(header_path, expected, notes)
     _check_size(data_path, header_path, (rows, columns, bands), dtype, offset)
     order, to_cube = _INTERLEAVES[interleave]
     lengths = {"r": rows, "c": columns, "b": bands}
@@ -85,14 +82,13 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
             "Band-sequential (BSQ): each crop read from a cold disk touches most of the file; "
             "`dgc prepare` rewrites it for fast crops."
         )
-    ignore_value = _numbers(header.get("data ignore value"))
     return Raw(
         store=lazy.array_store(stored.transpose(to_cube)),
         wavelengths=_wavelengths(header, bands, notes),
         scale=_scale(header, notes),
-        ignore_value=float(ignore_value[0]) if ignore_value is not None else None,
+        ignore_value=_number(header, "data ignore value", notes),
         good_bands=_good_bands(header, bands, notes),
-        geo=_geo(header),
+        geo=_geo(header, notes),
         notes=tuple(notes),
         forget=lazy.forgetter(stored),
     )
@@ -105,42 +101,6 @@ def find_header(path: str) -> str | None:
     stem = os.path.splitext(path)[0]
     candidates = (path + ".hdr", stem + ".hdr", path + ".HDR", stem + ".HDR")
     return next((name for name in candidates if os.path.isfile(name)), None)
-
-
-def read_header(path: str) -> dict[str, Any]:
-    """The fields of a header, names in lower case; values are strings or lists of strings.
-
-    Raises:
-        InputError: the file is not an ENVI header.
-    """
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    content = content.removeprefix(codecs.BOM_UTF8)
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    lines = [line.strip() for line in text.splitlines()]
-    if not lines or not lines[0].upper().startswith("ENVI"):
-        raise InputError(
-            f"{path} is not an ENVI header: expected its first line to be 'ENVI'; check the file."
-        )
-    # spectral opens a file in the locale's encoding, whatever that is: give it plain ASCII.
-    clean = "\n".join(["ENVI", *(line for line in lines[1:] if line)])
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # keys in upper case are fine
-        copy = os.path.join(folder, "header.hdr")
-        with open(copy, "w", encoding="ascii", errors="backslashreplace") as file_out:
-            file_out.write(clean)
-        try:
-            return dict(spectral.io.envi.read_envi_header(copy))
-        except spectral.io.envi.EnviException as error:
-            raise InputError(
-                f"{path} cannot be parsed as an ENVI header: check that every '{{' is closed."
-            ) from error
 
 
 def _text(header: Mapping[str, Any], key: str) -> str:
@@ -200,16 +160,55 @@ def _refuse_unsupported(path: str, header: Mapping[str, Any]) -> None:
             )
 
 
-def _find_data(header_path: str) -> str:
-    """The data file of a header: the same name without `.hdr`, or with a usual suffix."""
+def _find_data(header_path: str, expected: int, notes: list[str]) -> str:
+    """The data file of a header: of its name, with a usual ending or with any.
+
+    Args:
+        header_path: of the header.
+        expected: bytes that the header promises.
+        notes: gets one if there is a choice.
+
+    Raises:
+        InputError: there is no such file, or several of the right size.
+    """
     stem = header_path[: -len(".hdr")]
     names = [stem + s for suffix in DATA_SUFFIXES for s in dict.fromkeys((suffix, suffix.upper()))]
-    for name in names:
-        if os.path.isfile(name):
-            return name
-    raise InputError(
-        f"{header_path} has no data file beside it: expected {os.path.basename(stem)}, alone or "
-        f"ending in {' '.join(s for s in DATA_SUFFIXES if s)}; copy the data file too."
+    usual = [name for name in names if os.path.isfile(name)]
+    right = [name for name in usual if os.path.getsize(name) == expected]
+    if not right:
+        others = [name for name in _siblings(stem) if os.path.getsize(name) == expected]
+        if len(others) > 1:
+            raise InputError(
+                f"{header_path} has {len(others)} files of {expected} bytes beside it that may be "
+                f"its data ({', '.join(map(os.path.basename, others))}): give the data file."
+            )
+        right = others or usual
+    if not right:
+        raise InputError(
+            f"{header_path} has no data file beside it: expected {os.path.basename(stem)}, alone "
+            f"or with an ending ({' '.join(s for s in DATA_SUFFIXES if s)} or another, if it has "
+            f"{expected} bytes); copy the data file too."
+        )
+    if len(right) > 1:
+        rest = ", ".join(os.path.basename(name) for name in right[1:])
+        notes.append(f"{os.path.basename(right[0])} is read; {rest} beside it is not.")
+    return right[0]
+
+
+def _siblings(stem: str) -> list[str]:
+    """Files called like a header but for their ending and for upper and lower case."""
+    folder, name = os.path.split(stem)
+    with os.scandir(folder or ".") as entries:
+        found = [
+            entry.name
+            for entry in entries
+            if os.path.splitext(entry.name)[0].lower() == name.lower()
+            or entry.name.lower() == name.lower()
+        ]
+    return sorted(
+        os.path.join(folder, other)
+        for other in found
+        if not other.lower().endswith(".hdr") and os.path.isfile(os.path.join(folder, other))
     )
 
 
@@ -234,20 +233,17 @@ def _check_size(
 def _wavelengths(header: Mapping[str, Any], bands: int, notes: list[str]) -> np.ndarray | None:
     if "wavelength" not in header:
         return None
-    unit = _text(header, "wavelength units")
+    unit = _text(header, "wavelength units") or _text(header, "wavelength unit")
     values = _numbers(header["wavelength"])
-    if unit.lower() in _NOT_LENGTHS:
-        notes.append(f"The header's wavelengths are in {unit}: not used.")
-        return None
     if values is None:
         notes.append(
             "The header's list of wavelengths holds something else than numbers: not used."
         )
         return None
     wavelengths, more = variables.find_wavelengths(
-        bands, [("the header's list of wavelengths", values, unit)]
+        bands, [("The header's list of wavelengths", values, unit)]
     )
-    notes.extend(note[0].upper() + note[1:] for note in more)
+    notes.extend(more)
     return wavelengths
 
 
@@ -256,14 +252,31 @@ def _scale(header: Mapping[str, Any], notes: list[str]) -> float:
         notes.append("The header's gain and offset values (to radiance) are not applied.")
     if not _text(header, "reflectance scale factor"):
         return 1.0
-    values = _numbers(header["reflectance scale factor"])
-    if values is None or not np.isfinite(values[0]) or values[0] <= 0:
+    value = _number(header, "reflectance scale factor", notes)
+    if value is None or not np.isfinite(value) or value <= 0:
         notes.append(
             f"Reflectance scale factor {_text(header, 'reflectance scale factor')!r} is not a "
             "positive number: not used."
         )
         return 1.0
-    return float(values[0])
+    return value
+
+
+def _number(header: Mapping[str, Any], key: str, notes: list[str]) -> float | None:
+    """The number of a field, which may have words behind it; None without one, which is noted."""
+    text = _text(header, key)
+    if not text.strip("{} "):
+        return None
+    found = re.match(r"[{\s]*([-+]?(?:\d+\.?\d*|\.\d+)(?:[ed][-+]?\d+)?|[-+]?nan|[-+]?inf)"
+                     r"(?![\w.])", text, re.IGNORECASE)  # fmt: skip
+    if found is None:
+        if key == "data ignore value":
+            notes.append(f"The header's {key} {text!r} is no number: not used.")
+        return None
+    rest = text[found.end() :].strip("{} ,;\n")
+    if rest:
+        notes.append(f"The header's {key} {text!r} is taken as {found[1]}.")
+    return float(found[1].lower().replace("d", "e"))
 
 
 def _good_bands(header: Mapping[str, Any], bands: int, notes: list[str]) -> np.ndarray | None:
@@ -277,12 +290,24 @@ def _good_bands(header: Mapping[str, Any], bands: int, notes: list[str]) -> np.n
     return values > 0
 
 
-def _geo(header: Mapping[str, Any]) -> dict[str, Any]:
+def _geo(header: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     """Georeference as `spectral` writes it back: lists of strings, and WKT in its braces."""
     geo: dict[str, Any] = {}
     if "map info" in header:
-        geo["map info"] = header["map info"]
+        geo["map info"] = info = header["map info"]
+        if place.transform(info) is None:
+            notes.append("The header's map info is not understood: maps in GeoTIFF have no place.")
+        elif not _text(header, "coordinate system string") and place.epsg(info) is None:
+            system = place.words(info)[0]
+            if system.lower() not in ("arbitrary", "pixel"):
+                notes.append(
+                    f"The header's map info ({system}) names a coordinate system that is not "
+                    "understood: maps in GeoTIFF have a transform, but no system."
+                )
     if "coordinate system string" in header:
         wkt = _text(header, "coordinate system string").strip("{}")
         geo["coordinate system string"] = f"{{{wkt}}}"
+    for key in ("geo points", "rpc info"):
+        if key in header:
+            notes.append(f"The header's {key} are not carried to maps.")
     return geo

@@ -3,25 +3,26 @@
 The cube is the only 3-D numeric dataset anywhere in the file, or the one named by its path. Around
 it the CF conventions are followed as far as they say how to read numbers: `_FillValue` or
 `missing_value`, `scale_factor`, and wavelengths as an attribute of the cube or a list anywhere in
-the file, with its `units`. EMIT L2A reflectance files (Green et al., LP DAAC EMITL2ARFL) are read
-by just that: `reflectance` [downtrack, crosstrack, bands], `sensor_band_parameters/wavelengths` and
+the file, with its `units`; see `conventions`. The names of dimensions tell the axes; see
+`dimensions`. EMIT L2A reflectance files (Green et al., LP DAAC EMITL2ARFL) are read by just that:
+`reflectance` [downtrack, crosstrack, bands], `sensor_band_parameters/wavelengths` and
 `good_wavelengths`. PRISMA's two cubes are read by `prisma`; other missions' layouts need `variable`
 and `axes`.
 """
 
+import contextlib
 import math
 import os
+import re
 from typing import Any
 
 import h5py
 import numpy as np
 import tensorstore as ts
 
-from dgc_jax.data.formats import lazy, prisma, variables
+from dgc_jax.data.formats import attributes, conventions, dimensions, lazy, prisma, variables
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
-
-_GOOD_BANDS = ("good_wavelengths", "good_bands", "bbl")
 
 
 def read(path: str, *, variable: str | None = None, axes: str | None = None) -> Raw:
@@ -33,7 +34,7 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         axes: its axes in the order of its shape, for example `"brc"`; see `variables`.
 
     Raises:
-        InputError: not a whole HDF5 file, no such dataset, or numbers that need more than a factor.
+        InputError: not a whole HDF5 file, no such dataset, or a scale that cannot be applied.
     """
     file = open_file(path)
     fields = prisma.swath(file) if variable is None else None
@@ -43,30 +44,139 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     cubes = [name for name, shape in shapes.items() if len(shape) == 3]
     name = variables.choose(path, shapes, cubes, variable, "3-D numeric dataset")
     dataset = file[name]
-    lists = _wavelength_lists(file, dataset, shapes)
+    lists = _wavelength_lists(path, file, dataset, shapes)
     counts = {values.size for _, values, _ in lists}
-    order, guess = variables.order_axes(path, name, dataset.shape, axes, counts)
-    bands = dataset.shape[order.index("b")]
-    wavelengths, notes = variables.find_wavelengths(bands, lists)
-    offset = _number(dataset.attrs, "add_offset", 0.0)
-    if offset != 0.0:
-        raise InputError(
-            f"{path}: {name} has add_offset {offset:g}, but only multiples of reflectance can be "
-            "read: store it without an offset."
-        )
-    factor = _number(dataset.attrs, "scale_factor", 1.0)
-    if not (math.isfinite(factor) and factor > 0):
-        raise InputError(f"{path}: {name} has scale_factor {factor:g}; it must be positive.")
-    missing = _number(dataset.attrs, "missing_value", math.nan)
-    ignore = _number(dataset.attrs, "_FillValue", missing)
-    return Raw(
-        store=block_store(path, dataset, order),
-        wavelengths=wavelengths,
-        scale=1.0 / factor,
-        ignore_value=None if math.isnan(ignore) else ignore,
-        good_bands=_good_bands(file, shapes, bands),
-        notes=notes if guess is None else (guess, *notes),
+    order, guess = variables.order_axes(
+        path, name, dataset.shape, axes, counts, dimension_names(dataset)
     )
+    place = order.index("b")
+    bands = dataset.shape[place]
+    coordinate, notes = _coordinate(path, dataset, place)
+    wavelengths = coordinate
+    if wavelengths is None:
+        wavelengths, notes = variables.find_wavelengths(bands, lists)
+    good, more = variables.find_good_bands(bands, _band_lists(file, dataset, shapes))
+    found = conventions.packing(
+        f"{path}: {name}",
+        readable(dataset),
+        dataset.dtype.newbyteorder("="),
+        bands,
+        own_fill(file, dataset),
+    )
+    store, scale, ignore = conventions.store(
+        *_block_reader(path, dataset, order), dataset.dtype.newbyteorder("="), found
+    )
+    return Raw(
+        store,
+        wavelengths=wavelengths,
+        scale=scale,
+        ignore_value=ignore,
+        good_bands=good,
+        notes=(*(() if guess is None else (guess,)), *notes, *more, *found.notes),
+    )
+
+
+def read_map(
+    path: str, shape: tuple[int, int] | None, variable: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A label map in an HDF5 or NetCDF4 file.
+
+    Args:
+        path: of the file.
+        shape: rows and columns of the scene, if known.
+        variable: path of the dataset, if there are several that fit.
+
+    Returns:
+        Its numbers `[row, column]` and where it says that there is no data, bool of that shape.
+
+    Raises:
+        InputError: not a whole HDF5 file, or no such dataset.
+    """
+    with open_file(path) as file:
+        name = variables.choose_map(path, numeric_shapes(file), shape, variable)
+        dataset = file[name]
+        check_filters(path, dataset)
+        try:
+            values = np.asarray(dataset[()])
+        except OSError as error:
+            raise InputError(
+                f"{path}: {name} could not be read ({error}): copy it again."
+            ) from error
+        missing = conventions.missing(values, readable(dataset), own_fill(file, dataset))
+        letters = [dimensions.letter(each) for each in dimension_names(dataset)]
+    if letters == ["c", "r"]:
+        return values.T, missing.T
+    return values, missing
+
+
+def readable(holder: h5py.Dataset | h5py.Group) -> dict[str, Any]:
+    """The attributes that can be read; HDF5 allows types that h5py has no word for."""
+    found = {}
+    for key in holder.attrs:
+        with contextlib.suppress(OSError, TypeError, ValueError, KeyError, RuntimeError):
+            found[key] = holder.attrs[key]
+    return found
+
+
+def own_fill(file: h5py.File, dataset: h5py.Dataset) -> list[Any]:
+    """The number of what was never written, if whoever made the dataset chose one.
+
+    Of bytes, the NetCDF library's own choice does not count: every byte may be data.
+    """
+    if dataset.dtype.kind not in "iuf":
+        return []
+    creation = dataset.id.get_create_plist()
+    if creation.fill_value_defined() != h5py.h5d.FILL_VALUE_USER_DEFINED:
+        return []
+    value = dataset.fillvalue
+    by_default = dataset.dtype.itemsize == 1 and value in (-127, 255)
+    return [] if by_default and "_NCProperties" in file.attrs else [value]
+
+
+def dimension_names(dataset: h5py.Dataset) -> list[str | None]:
+    """Names of a dataset's axes: labels, attached scales, or an attribute that lists them."""
+    names: list[str | None] = []
+    for place in range(dataset.ndim):
+        scales = _scales(dataset, place)
+        named = [scale.name for scale in scales if scale.name]
+        names.append(dataset.dims[place].label or (named[0] if named else None))
+    if any(names):
+        return names
+    about = readable(dataset)
+    for key in ("dimension_labels", "_ARRAY_DIMENSIONS", "dimension_names", "dimensions", "dims"):
+        listed = attributes.text(attributes.find(about, key)) or ""
+        words = [word for word in re.split(r"[\s,;()\[\]'\"]+", listed) if word]
+        if len(words) == dataset.ndim and all(dimensions.letter(word) for word in words):
+            return list(words)
+    return []
+
+
+def _scales(dataset: h5py.Dataset, place: int) -> list[h5py.Dataset]:
+    """The dimension scales of an axis; none where references are broken."""
+    try:
+        return list(dataset.dims[place].values())
+    except (OSError, RuntimeError, ValueError, KeyError):
+        return []
+
+
+def _coordinate(
+    path: str, dataset: h5py.Dataset, place: int
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Wavelengths from the scale of the band axis, whatever it is called: `[band]` nm or None."""
+    for scale in _scales(dataset, place):
+        if scale.shape == (dataset.shape[place],) and scale.dtype.kind in "iuf":
+            found, notes = variables.find_wavelengths(scale.size, [_values(path, scale)])
+            if found is not None:
+                return found, notes
+    return None, ()
+
+
+def _values(path: str, dataset: h5py.Dataset) -> tuple[str, np.ndarray, str | None]:
+    """Name, values and unit of a list of wavelengths."""
+    about = readable(dataset)
+    values = conventions.values(dataset[()], about, f"{path}: {dataset.name}")
+    unit = attributes.text(attributes.find(about, "units", "unit", "wavelength_units"))
+    return dataset.name.strip("/"), values, unit
 
 
 def open_file(path: str) -> h5py.File:
@@ -96,22 +206,18 @@ def _is_classic_netcdf(path: str) -> bool:
         return False
 
 
-def numeric_shapes(file: h5py.File, logical: bool = False) -> dict[str, tuple[int, ...]]:
+def numeric_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
     """Shapes of the file's numeric datasets by path, without text, references and the like.
 
     Args:
         file: open for reading; links out of the file are not followed.
-        logical: whether MATLAB's true/false arrays count.
     """
-    kinds = "iufb" if logical else "iuf"
-    foreign = {"char", "cell"} | (set() if logical else {"logical"})
     shapes = {}
 
     def collect(name: str, item: object) -> None:
         if not isinstance(item, h5py.Dataset) or name.startswith("#"):
             return  # MATLAB keeps what its cells and objects refer to in `#refs#`
-        numbers = item.dtype.kind in kinds and _text(item.attrs.get("MATLAB_class")) not in foreign
-        if numbers and item.shape and 0 not in item.shape and "MATLAB_empty" not in item.attrs:
+        if item.dtype.kind in "iuf" and item.shape and 0 not in item.shape:
             shapes[name] = tuple(item.shape)
 
     file.visititems(collect)
@@ -129,18 +235,26 @@ def block_store(path: str, dataset: h5py.Dataset, order: str) -> ts.TensorStore:
     Raises:
         InputError: the dataset is compressed with a filter that is not there.
     """
+    reader = _block_reader(path, dataset, order)
+    return lazy.virtual_store(reader[0], reader[1], dataset.dtype.newbyteorder("="), reader[2])
+
+
+def _block_reader(
+    path: str, dataset: h5py.Dataset, order: str
+) -> tuple[lazy.ReadBlock, tuple[int, int, int], tuple[int, int, int]]:
+    """Reads blocks `[row, column, band]` of a 3-D dataset; its shape, and the best block's."""
     check_filters(path, dataset)
     places = tuple(order.index(letter) for letter in "rcb")
-    shape = tuple(dataset.shape[place] for place in places)
+    rows, columns, bands = (dataset.shape[place] for place in places)
     own = dataset.chunks or (1, 1, 1)
-    dtype = dataset.dtype.newbyteorder("=")
 
     def read_block(row: slice, column: slice, band: slice) -> np.ndarray:
         part = dict(zip("rcb", (row, column, band), strict=True))
         return dataset[tuple(part[letter] for letter in order)].transpose(places)
 
-    chunk = lazy.block_shape(shape, tuple(own[place] for place in places), dtype.itemsize)
-    return lazy.virtual_store(read_block, shape, dtype, chunk)
+    shape = (rows, columns, bands)
+    chunk = lazy.block_shape(shape, tuple(own[place] for place in places), dataset.dtype.itemsize)
+    return read_block, shape, chunk
 
 
 def check_filters(path: str, dataset: h5py.Dataset) -> None:
@@ -156,39 +270,42 @@ def check_filters(path: str, dataset: h5py.Dataset) -> None:
 
 
 def _wavelength_lists(
-    file: h5py.File, dataset: h5py.Dataset, shapes: dict[str, tuple[int, ...]]
+    path: str, file: h5py.File, dataset: h5py.Dataset, shapes: dict[str, tuple[int, ...]]
 ) -> list[tuple[str, np.ndarray, str | None]]:
     """Name, values and unit of what is called like wavelengths: the cube's own attributes first."""
     lists = []
     for holder in (dataset, dataset.parent, file):
-        numeric = {
-            key: np.shape(value)
-            for key, value in holder.attrs.items()
-            if np.asarray(value).dtype.kind in "iuf"
-        }
-        for key in variables.wavelength_names(numeric):
-            unit = _text(holder.attrs.get("wavelength_units", holder.attrs.get(f"{key}_units")))
-            lists.append((f"{holder.name}@{key}", np.asarray(holder.attrs[key]), unit))
-    for name in variables.wavelength_names(shapes):
-        lists.append((name, file[name][()], _text(file[name].attrs.get("units"))))
-    return lists
+        about = readable(holder)
+        numeric = {key: attributes.numbers(value) for key, value in about.items()}
+        shown = {key: value.shape for key, value in numeric.items() if value is not None}
+        for key in variables.wavelength_names(shown):
+            unit = attributes.text(
+                attributes.find(about, "wavelength_units", f"{key}_units", f"{key}_unit")
+            )
+            lists.append((f"{holder.name}@{key}", np.asarray(numeric[key]), unit))
+    named = variables.wavelength_names(shapes)
+    standard = [
+        name
+        for name, shape in shapes.items()
+        if name not in named
+        and len(shape) == 1
+        and shape[0] in dataset.shape
+        and "wavelength" in (attributes.text(file[name].attrs.get("standard_name")) or "")
+    ]
+    return lists + [_values(path, file[name]) for name in named + standard]
 
 
-def _good_bands(
-    file: h5py.File, shapes: dict[str, tuple[int, ...]], bands: int
-) -> np.ndarray | None:
-    """`[band]` bool from a list of ones and zeros such as EMIT's `good_wavelengths`."""
+def _band_lists(
+    file: h5py.File, dataset: h5py.Dataset, shapes: dict[str, tuple[int, ...]]
+) -> list[tuple[str, np.ndarray]]:
+    """Name and values of what is called like a list of good or bad bands."""
+    lists = []
+    for holder in (dataset, dataset.parent, file):
+        for key, value in readable(holder).items():
+            flags = attributes.numbers(value) if variables.is_band_list(key) else None
+            if flags is not None:
+                lists.append((f"{holder.name}@{key}", flags))
     for name, shape in shapes.items():
-        if name.rsplit("/")[-1].lower() in _GOOD_BANDS and math.prod(shape) == bands:
-            return np.asarray(file[name][()]).ravel() != 0
-    return None
-
-
-def _number(attributes: h5py.AttributeManager, name: str, default: float) -> float:
-    """A numeric attribute, which some writers store as a list of one."""
-    value = np.asarray(attributes.get(name, default)).ravel()
-    return float(value[0]) if value.size and value.dtype.kind in "iuf" else default
-
-
-def _text(value: Any) -> str | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+        if variables.is_band_list(name) and max(shape) == math.prod(shape):
+            lists.append((name, file[name][()]))
+    return lists

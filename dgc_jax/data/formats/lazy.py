@@ -10,10 +10,12 @@ A store that wraps an in-memory array prints its whole content, so never put one
 import functools
 import math
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorstore as ts
+
+from dgc_jax.data.formats import nodata
 
 # One for all scenes: neighbouring crops share chunks, so what was read is kept up to a limit (a
 # warm crop of a zarr3 store: 0.3 ms against 1.2 ms), and a dead server is given up after seconds.
@@ -129,12 +131,12 @@ def scaled_store(
     chunk: tuple[int, int, int],
     gain: np.ndarray,
     offset: np.ndarray,
-    ignore_value: float | None = None,
+    ignore_value: float | Sequence[float | None] | None = None,
 ) -> ts.TensorStore:
     """A store of float32 `stored * gain + offset`, for files whose bands differ in these numbers.
 
-    Pixels that hold the ignore value in some band become NaN in all, and pixels that are zero in
-    all stored bands stay zero: neither is valid.
+    The ignore value becomes NaN, and pixels that are zero in all stored bands stay zero: neither is
+    valid.
 
     Args:
         read_block: as for `virtual_store`.
@@ -142,15 +144,24 @@ def scaled_store(
         chunk: rows, columns and bands read in one call; bands are raised to all of them.
         gain: `[band]` factors.
         offset: `[band]` summands.
-        ignore_value: the stored number that means "no data", or None; 0 only counts in all bands.
+        ignore_value: the stored number that means "no data", one for all bands or one for each,
+            or None; 0 only counts in all bands.
     """
+    each = list(ignore_value) if isinstance(ignore_value, Sequence) else [ignore_value] * shape[2]
+    each = [None if number != number else number for number in each]  # NaN is never valid anyway
 
     def read_scaled(row: slice, column: slice, band: slice) -> np.ndarray:
         stored = read_block(row, column, band)
         with np.errstate(over="ignore", invalid="ignore"):  # such pixels are not valid
             scaled = (stored * gain + offset).astype(np.float32)
-        if ignore_value:
-            scaled[(stored == ignore_value).any(axis=2)] = np.nan
+        for number in set(each):
+            theirs = [place for place, other in enumerate(each) if other == number]
+            part = stored if len(theirs) == len(each) else stored[:, :, theirs]
+            span = nodata.limits(number, stored.dtype)
+            if nodata.missing(part, span).any():
+                lost = np.zeros(stored.shape, bool)
+                lost[:, :, theirs] = nodata.holes(part, span)
+                scaled[lost] = np.nan
         scaled[~stored.any(axis=2)] = 0
         return scaled
 

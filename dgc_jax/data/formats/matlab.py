@@ -1,45 +1,30 @@
 """Cubes in MATLAB files: version 5 through scipy (in memory), version 7.3 through h5py (lazily).
 
-Shapes and axes are MATLAB's own, as `size` prints them; a version 7.3 file is HDF5 and lists them
-in reverse. Besides 3-D arrays, many published scenes are matrices `[band, pixel]` whose pixels run
+How variables, fields of structs and cells are found, and which way round their axes lie, is in
+`mat_file`. Besides 3-D arrays, many published scenes are matrices `[band, pixel]` whose pixels run
 down the columns of the image first (MATLAB's order), with the image's size in two companions such
-as `lines` and `cols` (Samson) or `nRow` and `nCol` (Jasper Ridge, Urban). Only numbers are read:
-objects and functions in a file are never evaluated.
+as `lines` and `cols` (Samson) or `nRow` and `nCol` (Jasper Ridge, Urban). A list of ones and zeros
+called `bbl` tells the bad bands; see `variables`.
 """
 
-import dataclasses
 import math
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import h5py
 import numpy as np
-import scipy.io
 import tensorstore as ts
 
-from dgc_jax.data.formats import hdf5, lazy, variables
+from dgc_jax.data.formats import hdf5, lazy, mat_file, variables
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
-_NUMERIC = {"double", "single"} | {f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64)}
 _ROWS = ("lines", "nlines", "line", "rows", "nrows", "row", "nrow", "nr", "h", "height")
 _COLUMNS = ("cols", "ncols", "col", "ncol", "columns", "samples", "nsamples", "nc", "w", "width")
+_DOUBT = (
+    "MATLAB did not write this file, so its axes are taken in the order of HDF5, not in reverse: "
+    "if the image is transposed, say so with axes=."
+)
 _COMPANIONS = "such as lines and cols, or nRow and nCol"
-
-
-@dataclasses.dataclass(frozen=True)
-class Variables:
-    """The numeric variables of a MATLAB file.
-
-    Attributes:
-        shapes: MATLAB's `size` of each.
-        load: reads one whole, axes in MATLAB's order.
-        file: the open file if it is version 7.3 (HDF5), else None.
-    """
-
-    shapes: Mapping[str, tuple[int, ...]]
-    load: Callable[[str], np.ndarray]
-    file: h5py.File | None = None
 
 
 def read(path: str, *, variable: str | None = None, axes: str | None = None) -> Raw:
@@ -54,7 +39,12 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     Raises:
         InputError: not a whole MATLAB file, no such variable, or no way to tell the image's size.
     """
-    found = open_variables(path)
+    found = mat_file.open_variables(path)
+    if not found.shapes:
+        raise InputError(
+            f"{path} has no array of real numbers, also in its structs and cells; objects, tables "
+            "and sparse matrices are not read as cubes: save the cube as a plain array."
+        )
     size, size_note = _image_size(found)
     matrices = {} if size is None else _pixel_matrices(found.shapes, math.prod(size))
     if axes is not None and "p" in axes:
@@ -76,64 +66,26 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
             f"{path}: {name} {list(found.shapes[name])} is a matrix: to read it as pixels give "
             f"axes='bp' or 'pb' and the image's size in companions {_COMPANIONS}."
         )
-    lists = _wavelength_lists(found)
+    lists = _wavelength_lists(found, name)
     counts = {values.size for _, values, _ in lists}
     order, guess = variables.order_axes(path, name, found.shapes[name], axes, counts)
     bands = found.shapes[name][order.index("b")]
     wavelengths, notes = variables.find_wavelengths(bands, lists)
-    if found.file is not None:
-        store = hdf5.block_store(path, found.file[name], order[::-1])
+    good, more = _good_bands(found, bands)
+    if name in found.datasets:
+        stored = order[::-1] if found.reverse else order
+        store = hdf5.block_store(path, found.datasets[name], stored)
     else:
         cube = found.load(name).transpose([order.index(letter) for letter in "rcb"])
         store = lazy.array_store(cube)
-    return Raw(store, wavelengths, notes=notes if guess is None else (guess, *notes))
-
-
-def open_variables(path: str, *, logical: bool = False) -> Variables:
-    """Lists the numeric variables of a MATLAB file; reads none.
-
-    Args:
-        path: of the .mat file.
-        logical: whether true/false arrays count.
-
-    Raises:
-        InputError: the file is not there, not MATLAB's, or cut short.
-    """
-    if not os.path.isfile(path):
-        raise InputError(f"{path} does not exist or is not a file.")
-    if h5py.is_hdf5(path):
-        file = hdf5.open_file(path)
-        stored = hdf5.numeric_shapes(file, logical)
-        shapes = {name: shape[::-1] for name, shape in stored.items()}
-        return Variables(shapes, lambda name: file[name][()].T, file)
-    try:
-        listed = scipy.io.whosmat(path)
-    except Exception as error:  # scipy lets through whatever the damage happened to trigger
-        raise InputError(
-            f"{path} could not be read as a MATLAB file ({error}): it is of another format or cut "
-            "short; copy or download it again."
-        ) from error
-    classes = _NUMERIC | {"logical"} if logical else _NUMERIC
-    shapes = {name: shape for name, shape, kind in listed if kind in classes and 0 not in shape}
-    return Variables(shapes, lambda name: _load_version_5(path, name))
-
-
-def _load_version_5(path: str, name: str) -> np.ndarray:
-    try:
-        array = scipy.io.loadmat(path, variable_names=[name])[name]
-    except Exception as error:  # as above: OSError, ValueError, TypeError, zlib.error, ...
-        raise InputError(
-            f"{path} ends or is damaged within variable {name} ({error}): copy or download it "
-            "again."
-        ) from error
-    if array.dtype.kind not in "iufb":
-        raise InputError(f"{path}: {name} holds {array.dtype.name} numbers, expected real ones.")
-    return array
+    doubt = () if found.reverse or axes is not None else (_DOUBT,)
+    guesses = () if guess is None else (guess,)
+    return Raw(store, wavelengths, good_bands=good, notes=(*doubt, *guesses, *notes, *more))
 
 
 def _choose_cube(
     path: str,
-    found: Variables,
+    found: mat_file.Variables,
     matrices: Mapping[str, str],
     variable: str | None,
     axes: str | None,
@@ -149,7 +101,7 @@ def _choose_cube(
     return variables.choose(path, found.shapes, cubes, variable)
 
 
-def _image_size(found: Variables) -> tuple[tuple[int, int] | None, str]:
+def _image_size(found: mat_file.Variables) -> tuple[tuple[int, int] | None, str]:
     """Rows and columns from companions, and the names of these."""
 
     def companion(words: tuple[str, ...]) -> tuple[str, int] | None:
@@ -177,7 +129,7 @@ def _pixel_matrices(shapes: Mapping[str, tuple[int, ...]], pixels: int) -> dict[
 
 def _read_matrix(
     path: str,
-    found: Variables,
+    found: mat_file.Variables,
     name: str,
     axes: str,
     size: tuple[int, int] | None,
@@ -197,9 +149,11 @@ def _read_matrix(
             f"{rows} x {columns} = {rows * columns} pixels."
         )
     bands = shape[axes.index("b")]
-    wavelengths, notes = variables.find_wavelengths(bands, _wavelength_lists(found))
-    if found.file is not None:
-        store = _matrix_store(path, found.file[name], axes, rows, columns)
+    wavelengths, notes = variables.find_wavelengths(bands, _wavelength_lists(found, name))
+    good, more = _good_bands(found, bands)
+    if name in found.datasets:
+        stored = axes[::-1] if found.reverse else axes
+        store = _matrix_store(path, found.datasets[name], stored, rows, columns)
     else:
         matrix = found.load(name) if axes == "bp" else found.load(name).T
         # [band, pixel] -> [band, row, column] -> [row, column, band], all without a copy
@@ -209,15 +163,17 @@ def _read_matrix(
         f"{name} {list(shape)} was reshaped, column by column, to the {rows} x {columns} pixels "
         f"that {size_note} say."
     )
-    return Raw(store, wavelengths, notes=(note, *notes))
+    return Raw(store, wavelengths, good_bands=good, notes=(note, *notes, *more))
 
 
 def _matrix_store(
-    path: str, dataset: h5py.Dataset, axes: str, rows: int, columns: int
+    path: str, dataset: h5py.Dataset, stored: str, rows: int, columns: int
 ) -> ts.TensorStore:
-    """A version 7.3 matrix of pixels as a lazy store; reads whole image columns."""
+    """A version 7.3 matrix of pixels as a lazy store; reads whole image columns.
+
+    `stored` is the order of the dataset's own axes, `"bp"` or `"pb"`.
+    """
     hdf5.check_filters(path, dataset)
-    stored = axes[::-1]
     bands = dataset.shape[stored.index("b")]
 
     def read_block(row: slice, column: slice, band: slice) -> np.ndarray:
@@ -231,6 +187,19 @@ def _matrix_store(
     return lazy.virtual_store(read_block, (rows, columns, bands), dtype, (rows, *block[1:]))
 
 
-def _wavelength_lists(found: Variables) -> list[tuple[str, np.ndarray, str | None]]:
+def _wavelength_lists(
+    found: mat_file.Variables, cube: str
+) -> list[tuple[str, np.ndarray, str | None]]:
+    """What is called like wavelengths; what lies in the cube's own struct comes first."""
+    own = cube.rpartition(".")[0]
     names = variables.wavelength_names(found.shapes)
+    names.sort(key=lambda name: not name.startswith(own))
     return [(name, found.load(name), None) for name in names]
+
+
+def _good_bands(found: mat_file.Variables, bands: int) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """`[band]` bool or None, and notes."""
+    sizes = {**found.shapes, **found.flags}
+    names = [name for name in sizes if variables.is_band_list(name)]
+    vectors = [name for name in names if max(sizes[name]) == math.prod(sizes[name])]
+    return variables.find_good_bands(bands, [(name, found.load(name)) for name in vectors])

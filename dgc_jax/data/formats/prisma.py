@@ -23,7 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dgc_jax.data.formats import lazy, variables
+from dgc_jax.data.formats import lazy
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
@@ -77,7 +77,7 @@ def read(path: str, file: h5py.File, fields: str) -> Raw:
     order = [np.argsort(listed, kind="stable") for listed in centres]
     kept = [b[listed[b] > 0] for b, listed in zip(order, centres, strict=True)]
     vnir, swir = (listed[b] for b, listed in zip(kept, centres, strict=True))
-    wavelengths = variables.to_nanometres(np.concatenate([vnir, swir]), "nm")
+    wavelengths = np.concatenate([vnir, swir])
     gain = np.concatenate(
         [
             np.full(len(b), (high - low) / _LARGEST)

@@ -1,9 +1,12 @@
 """zarr (v2), zarr3 and n5 arrays, local or remote, through TensorStore's own drivers.
 
 A path may be a folder or a URL (`file://`, `gs://`, `s3://`, `http://`, `https://`); which of the
-three formats it is, is read from the metadata file in it. The axes are `[row, column, band]`, as
-TensorStore counts them, unless told otherwise. Attributes are understood as `dgc prepare` writes
-them: `wavelengths` (nm), `scale`, `ignore_value`, `geo`.
+three formats it is, is read from the metadata file in it. Dimension names tell the axes (xarray's
+`_ARRAY_DIMENSIONS`, zarr3's `dimension_names`; see `dimensions`), else the wavelengths, else they
+are `[row, column, band]`, as TensorStore counts them. Attributes are understood as `dgc prepare`
+writes them (`wavelengths` in nm, `scale`, `ignore_value`, `geo`) and by the CF conventions (see
+`conventions`); the fill value of the array itself is no data, too. Wavelengths and bad-band lists
+may be arrays of the same group.
 """
 
 import json
@@ -14,9 +17,10 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from dgc_jax.data.formats import lazy, variables
+from dgc_jax.data.formats import attributes, conventions, dimensions, lazy, variables
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
+from dgc_jax.names import utf8_path
 
 _METADATA = {"zarr3": "zarr.json", "zarr": ".zarray", "n5": "attributes.json"}
 _DEPTH = 3  # how far below a group its arrays are looked for
@@ -42,27 +46,25 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         folder = _folder(path, variable or "")
         driver, metadata = _identify(folder)
         if driver is None:
+            path = f"{path}/{variable.strip('/')}" if variable else path
             shapes = _members(path, folder, metadata)
             cubes = [name for name, shape in shapes.items() if len(shape) == 3]
             # A group without a list of its members (remote, not consolidated) has none to offer.
             variable = variables.choose(path, shapes, cubes, None, "3-D array that can be listed")
             folder = _folder(path, variable)
             driver, metadata = _identify(folder)
-        store = ts.open(
-            {
-                "driver": driver,
-                "kvstore": folder.spec().to_json(),
-                "recheck_cached_data": "open",
-                "recheck_cached_metadata": "open",
-            },
-            context=lazy.CONTEXT,
-            read=True,
-        ).result()
-        attributes = metadata
-        if driver == "zarr3":
-            attributes = metadata.get("attributes", {})
-        elif driver == "zarr":
-            attributes = _read_json(folder, ".zattrs") or {}
+            group = path
+        else:
+            group, shapes = _siblings(path, variable)
+        store = _open(folder, driver or "zarr", lazy.CONTEXT)
+        about = _attributes(folder, driver, metadata)
+        names = _dimension_names(driver, metadata, about)
+        lists = _wavelength_lists(group, shapes, names, about)
+        flags = [
+            (name, _load(group, name)[0])
+            for name, shape in shapes.items()
+            if variables.is_band_list(name) and len(shape) == 1
+        ]
     except InputError:
         raise
     except (OSError, ValueError) as error:
@@ -71,9 +73,108 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
             f"{path} cannot be opened as a zarr, zarr3 or n5 array ({reason}): check the address."
         ) from error
 
-    order, _ = variables.order_axes(path, variable or "the array", store.shape, axes or "rcb", ())
-    store = store.transpose([order.index(axis) for axis in "rcb"])
-    return _with_attributes(store, attributes)
+    name = variable or "the array"
+    counts = {values.size for _, values, _ in lists}
+    order, guess = variables.order_axes(path, name, store.shape, axes, counts, names)
+    bands = store.shape[order.index("b")]
+    wavelengths, notes = variables.find_wavelengths(bands, lists)
+    for key, value in about.items():
+        if variables.is_band_list(key) and (listed := attributes.numbers(value)) is not None:
+            flags.insert(0, (f"The attribute {key!r}", listed))
+    good, more = variables.find_good_bands(bands, flags)
+    scale, geo = _number(about.get("scale")), about.get("geo")
+    dtype = store.dtype.numpy_dtype
+    fill = [] if store.fill_value is None else [store.fill_value]
+    found = conventions.packing(f"{path}: {name}", about, dtype, bands, fill)
+    if conventions.is_plain(found, dtype):
+        factor = 1.0 / float(found.factor)
+        ignore = float(found.missing[0]) if found.missing else None
+        store = store.transpose([order.index(axis) for axis in "rcb"])
+    else:
+        store, factor, ignore = _unpacked(folder, driver or "zarr", order, found)
+    return Raw(
+        store,
+        wavelengths=wavelengths,
+        scale=factor * (scale if scale is not None and scale > 0 else 1.0),
+        ignore_value=ignore,
+        good_bands=good,
+        geo=geo if isinstance(geo, dict) else {},
+        notes=(*(() if guess is None else (guess,)), *notes, *more, *found.notes),
+    )
+
+
+def read_map(
+    path: str, shape: tuple[int, int] | None, variable: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A label map: an array, or the one of a group that fits.
+
+    Args:
+        path: folder.
+        shape: rows and columns of the scene, if known.
+        variable: path of the array within the group, if there are several that fit.
+
+    Returns:
+        Its numbers `[row, column]` and where it says that there is no data, bool of that shape.
+
+    Raises:
+        InputError: there is no such array.
+    """
+    if not is_store(path):
+        raise InputError(
+            f"{path} could not be opened as a zarr label map: it is a folder of something else."
+        )
+    try:
+        folder = _folder(path, variable or "")
+        driver, metadata = _identify(folder)
+        if driver is None:
+            shapes = _members(path, folder, metadata)
+            folder = _folder(path, variables.choose_map(path, shapes, shape, None))
+            driver, metadata = _identify(folder)
+        store = _open(folder, driver or "zarr", lazy.OPENING)
+        values = store.read().result()
+        about = _attributes(folder, driver, metadata)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
+        raise InputError(f"{path} could not be opened as a zarr label map: {reason}.") from error
+    fill = [] if store.fill_value is None else [store.fill_value]
+    missing = conventions.missing(values, about, fill)
+    letters = [dimensions.letter(each) for each in _dimension_names(driver, metadata, about)]
+    if letters == ["c", "r"]:
+        return values.T, missing.T
+    return values, missing
+
+
+def _open(folder: ts.KvStore, driver: str, context: ts.Context) -> ts.TensorStore:
+    return ts.open(
+        {
+            "driver": driver,
+            "kvstore": folder.spec().to_json(),
+            "recheck_cached_data": "open",
+            "recheck_cached_metadata": "open",
+        },
+        context=context,
+        read=True,
+    ).result()
+
+
+def _unpacked(
+    folder: ts.KvStore, driver: str, order: str, found: conventions.Packing
+) -> tuple[ts.TensorStore, float, float | None]:
+    """An array whose numbers need more than a factor: store, scale and ignore value."""
+    # Read with threads of its own, since those of the store that waits for it may all be waiting.
+    inner = _open(folder, driver, ts.Context({"data_copy_concurrency": {"limit": 4}}))
+    inner = inner.transpose([order.index(axis) for axis in "rcb"])
+    own = inner.chunk_layout.read_chunk.shape or (1, 1, 1)
+    dtype = inner.dtype.numpy_dtype
+    shape = (inner.shape[0], inner.shape[1], inner.shape[2])
+    chunk = lazy.block_shape(shape, tuple(n or 1 for n in own), dtype.itemsize)
+
+    def read_block(row: slice, column: slice, band: slice) -> np.ndarray:
+        return inner[row, column, band].read().result()
+
+    return conventions.store(read_block, shape, chunk, dtype, found)
 
 
 def _folder(path: str, inner: str) -> ts.KvStore:
@@ -82,7 +183,7 @@ def _folder(path: str, inner: str) -> ts.KvStore:
     if "://" in path:
         url = f"{path.rstrip('/')}/{inner}"
         return ts.KvStore.open(url, context=lazy.OPENING).result()
-    spec = {"driver": "file", "path": f"{os.path.abspath(path)}/{inner}"}
+    spec = {"driver": "file", "path": f"{utf8_path(os.path.abspath(path))}/{inner}"}
     return ts.KvStore.open(spec).result()
 
 
@@ -140,26 +241,86 @@ def _members(
     return shapes
 
 
-def _with_attributes(store: ts.TensorStore, attributes: Mapping[str, Any]) -> Raw:
-    """What an array's attributes say, each ignored if it is not what `dgc prepare` writes."""
-    bands = store.shape[2]
-    notes: tuple[str, ...] = ()
-    wavelengths = None
-    if isinstance(listed := attributes.get("wavelengths"), list):
-        values = np.array([_number(w) for w in listed], np.float64)  # None becomes NaN
-        wavelengths, notes = variables.find_wavelengths(
-            bands, [("The attribute 'wavelengths'", values, None)]
+def _siblings(path: str, variable: str | None) -> tuple[str, dict[str, tuple[int, ...]]]:
+    """The group that an array lies in, and its arrays' shapes; none if it cannot be listed."""
+    group = path
+    if variable is None:  # the array itself was given
+        group = os.path.dirname(os.path.abspath(path))
+        if "://" in path or not is_store(group):
+            return path, {}
+    try:
+        folder = _folder(group, "")
+        driver, metadata = _identify(folder)
+        shapes = _members(group, folder, metadata) if driver is None else {}
+    except (InputError, OSError, ValueError):
+        return path, {}
+    if variable is None:
+        shapes = {name: shape for name, shape in shapes.items() if "/" not in name}
+    return group, shapes
+
+
+def _attributes(
+    folder: ts.KvStore, driver: str | None, metadata: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The attributes of an array, wherever its format keeps them."""
+    if driver == "zarr3":
+        return metadata.get("attributes") or {}
+    return metadata if driver == "n5" else _read_json(folder, ".zattrs") or {}
+
+
+def _dimension_names(
+    driver: str | None, metadata: Mapping[str, Any], about: Mapping[str, Any]
+) -> list[str | None]:
+    """Names of the axes in the order of the shape; none if the file does not say."""
+    if driver == "n5":  # lists its axes in reverse, and says so nowhere
+        return []
+    names = metadata.get("dimension_names") or about.get("_ARRAY_DIMENSIONS")
+    if not isinstance(names, list):
+        return []
+    return [name if isinstance(name, str) else None for name in names]
+
+
+def _load(group: str, name: str) -> tuple[np.ndarray, Mapping[str, Any]]:
+    """A short array of a group, whole, and its attributes."""
+    folder = _folder(group, name)
+    driver, metadata = _identify(folder)
+    about = _attributes(folder, driver, metadata)
+    values = _open(folder, driver or "zarr", lazy.OPENING).read().result()
+    return conventions.values(values, about, f"{group}: {name}"), about
+
+
+def _wavelength_lists(
+    group: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    names: list[str | None],
+    about: Mapping[str, Any],
+) -> list[tuple[str, np.ndarray, str | None]]:
+    """Name, values and unit of what may be wavelengths: the array's attributes first.
+
+    Then the coordinate of its band axis if it holds wavelengths, then what is called like them.
+    """
+    lists: list[tuple[str, np.ndarray, str | None]] = []
+    numeric = {key: attributes.numbers(value) for key, value in about.items()}
+    listed = {key: value.shape for key, value in numeric.items() if value is not None}
+    for key in variables.wavelength_names(listed):
+        unit = attributes.text(
+            attributes.find(about, "wavelength_units", f"{key}_units", f"{key}_unit")
         )
-    scale = _number(attributes.get("scale"))
-    geo = attributes.get("geo")
-    return Raw(
-        store,
-        wavelengths=wavelengths,
-        scale=scale if scale is not None and scale > 0 else 1.0,
-        ignore_value=_number(attributes.get("ignore_value")),
-        geo=geo if isinstance(geo, dict) else {},
-        notes=notes,
-    )
+        lists.append((f"The attribute {key!r}", np.asarray(numeric[key]), unit))
+    called = variables.wavelength_names(shapes)
+    axis = [name for name in names if dimensions.letter(name) == "b"]
+    for name, shape in shapes.items():
+        if len(shape) == 1 and shape[0] > 1 and name not in called:
+            found = _entry(group, name) if name.rsplit("/")[-1] in axis else None
+            if found and variables.find_wavelengths(shape[0], [found])[0] is not None:
+                lists.append(found)
+    return lists + [_entry(group, name) for name in called]
+
+
+def _entry(group: str, name: str) -> tuple[str, np.ndarray, str | None]:
+    """Name, values and unit of an array of a group."""
+    values, about = _load(group, name)
+    return name, values, attributes.text(attributes.find(about, "units", "unit"))
 
 
 def _number(value: object) -> float | None:
