@@ -20,7 +20,7 @@ from typing import NamedTuple
 import rich.console
 
 from dgc_jax import configuration
-from dgc_jax.errors import DivergedError, InputError, LostError
+from dgc_jax.errors import DivergedError, InputError, LostError, on_a_device
 from dgc_jax.experiment import run
 
 
@@ -185,7 +185,8 @@ def main(arguments: Sequence[str]) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     path, workdir, *fields = arguments
     try:
-        run(configuration.read(path, fields), workdir)
+        with on_a_device():
+            run(configuration.read(path, fields), workdir)
     except (InputError, DivergedError) as error:
         print(f"dgc: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
