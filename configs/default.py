@@ -31,8 +31,8 @@ def get_config() -> ml_collections.ConfigDict:
     model.embedding = 32  # 2..1024; length of a pixel's embedding; paper
     model.features = (8, 16, 32)  # 1..1024; of the three spectral convolutions
     # Bands; None: so that one position is left.
-    model.strides = config_dict.placeholder(tuple)  # 1..10000
-    model.kernel = 9  # 2..999; bands (after binning) under a spectral kernel; paper
+    model.strides = config_dict.placeholder(tuple)  # 1..1000
+    model.kernel = 9  # 2..99; bands (after binning) under a spectral kernel; paper
     model.iterations = 5  # 0..1000; mean shifts; paper
     model.window = 5  # 1..99; pixels, side of the mean-shift window; paper
     model.bandwidth = 0.25  # [0.001, 10]; start of the learned one, in units of the embedding
