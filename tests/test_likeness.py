@@ -40,7 +40,8 @@ def write(folder, array, wavelengths=None, name="scene", **header):
 
 
 def told(segmenter, path, **options):
-    return " ".join(likeness.doubts(segmenter, segmenter.adapt(open_cube(path, **options))))
+    cube = segmenter.adapt(open_cube(path, **options))
+    return " ".join(likeness.doubts(segmenter, cube, units.sample(cube)))
 
 
 @pytest.mark.parametrize("factor", [1 / 3, 0.5, 1, 2, 3])
@@ -109,6 +110,20 @@ def test_few_bright_pixels_that_are_no_reflectance_have_a_bound(segmenter, unsee
         array[:2] = factor * units.BRIGHTER * theirs.high  # 4 % of the pixels
         path = write(tmp_path, array, wavelengths)
         assert ("the scenes that the model was trained on" in told(blind, path)) == warned
+
+
+@pytest.mark.parametrize("tile", [8, 40, 200])
+def test_tiles_are_watched_as_the_scene_is_sampled(segmenter, unseen, tmp_path, monkeypatch, tile):
+    large = np.tile(unseen[0][0], (3, 2, 1))[:130]  # 130 rows: three windows, 96 columns: one
+    large[3, 5] = 0  # no data
+    cube = open_cube(write(tmp_path, large, unseen[0][1]))
+    seen = []
+    monkeypatch.setattr(likeness, "doubts", lambda _, __, windows: seen.extend(windows) or [])
+    segmenter.segment(cube, tile=tile)
+    expected = units.numbers(units.sample(segmenter.adapt(cube)))
+    assert units.numbers(seen) == pytest.approx(expected)
+    valid = sum(int(valid.sum()) for _, valid in seen)
+    assert valid == sum(int(valid.sum()) for _, valid in units.sample(cube)) == 96 * 96 - 1
 
 
 def test_the_share_of_pixels_unlike_any_cluster_has_a_bound(segmenter, unseen, tmp_path):

@@ -1,4 +1,4 @@
-"""Whether a scene is like those that a model was trained on, told before it is segmented.
+"""Whether a scene is like those that a model was trained on, told when it has been segmented.
 
 A model gives every pixel a label, whatever it is: of a scene whose numbers are 10,000 times larger
 all pixels may get the same one. Three things are compared, over a sample of 9216 pixels at most:
@@ -7,16 +7,20 @@ share of pixels that are unlike any cluster; and, where the scene is interpolate
 bands, how far its own bands are apart. The bounds and what they were measured on: docs/data.md.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from dgc_jax.apply.tiles import Tile
 from dgc_jax.data import units
 from dgc_jax.data.cube import Cube
 
 if TYPE_CHECKING:
     from dgc_jax.apply.segmenter import Segmenter
+
+_LOG = logging.getLogger("dgc_jax")
 
 UNLIKE = 0.5
 """Share of pixels unlike any cluster above which a scene is unlike those trained on. Of these
@@ -29,18 +33,48 @@ further apart), above which interpolation between them hides what the model look
 _BLOCK = 32  # pixels: all are of one shape, for one program
 
 
-def doubts(segmenter: "Segmenter", cube: Cube) -> list[str]:
+Windows = list[tuple[np.ndarray, np.ndarray]]
+"""Reflectance `[row, column, band]` and validity `[row, column]`, as of `units.sample`."""
+
+
+def watched(segmenter: "Segmenter", cube: Cube, tiles: Iterable[Tile]) -> Iterator[Tile]:
+    """The tiles of a scene, and a warning after the last one if the scene is unlike.
+
+    Args:
+        segmenter: the model.
+        cube: the scene, on the model's bands.
+        tiles: of the scene, or some of them.
+    """
+    sample: Windows = [(np.zeros((0, 0, segmenter.bands), np.float32), np.zeros((0, 0), bool))]
+    windows = units.windows(*cube.shape[:2])
+    for tile in tiles:
+        sample += [_cut(tile, *window) for window in windows]
+        yield tile
+    for sentence in doubts(segmenter, cube, sample):
+        _LOG.warning("%s", sentence)
+
+
+def _cut(
+    tile: Tile, row: int, column: int, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a window that lies in a tile, perhaps empty."""
+    row, column = row - tile.row, column - tile.column
+    at = np.s_[
+        max(row, 0) : max(row + height, 0),
+        max(column, 0) : max(column + width, 0),
+    ]
+    return tile.numbers[at].astype(np.float32) / np.float32(tile.divisor), tile.labels[at] > 0
+
+
+def doubts(segmenter: "Segmenter", cube: Cube, windows: Windows) -> list[str]:
     """What is unlike the scenes of the training, one sentence each.
 
     Args:
         segmenter: the model.
         cube: the scene, on the model's bands.
-
-    Raises:
-        InputError: if the scene cannot be read.
+        windows: pixels from all over it.
     """
     found = [_bands(segmenter, cube)]
-    windows = units.sample(cube)
     seen = units.numbers(windows)
     if seen is not None:
         found.append(_brightness(segmenter, cube, seen) or _strange(segmenter, cube, windows))
@@ -120,9 +154,7 @@ def _reason(segmenter: "Segmenter", cube: Cube, brighter: bool) -> str:
     )
 
 
-def _strange(
-    segmenter: "Segmenter", cube: Cube, windows: list[tuple[np.ndarray, np.ndarray]]
-) -> str | None:
+def _strange(segmenter: "Segmenter", cube: Cube, windows: Windows) -> str | None:
     """Whether too many pixels are unlike any cluster."""
     if segmenter.similarity_floor is None:
         return None
@@ -142,9 +174,7 @@ def _strange(
     )
 
 
-def _blocks(
-    windows: list[tuple[np.ndarray, np.ndarray]],
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _blocks(windows: Windows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The windows in blocks of one shape, filled up with invalid pixels."""
     for reflectance, valid in windows:
         for row in range(0, valid.shape[0], _BLOCK):
@@ -152,7 +182,8 @@ def _blocks(
                 at = np.s_[row : row + _BLOCK, column : column + _BLOCK]
                 if valid[at].any():
                     fill = [(0, _BLOCK - length) for length in valid[at].shape]
-                    yield np.pad(reflectance[at], (*fill, (0, 0))), np.pad(valid[at], fill)
+                    clean = np.where(valid[at][..., None], reflectance[at], 0)
+                    yield np.pad(clean, (*fill, (0, 0))), np.pad(valid[at], fill)
 
 
 def _bands(segmenter: "Segmenter", cube: Cube) -> str | None:

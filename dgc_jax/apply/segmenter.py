@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,7 +29,6 @@ from dgc_jax.model.mean_shift import block_size
 from dgc_jax.train import checkpoint, options
 from dgc_jax.train.state import Parameters, Recipe
 
-_LOG = logging.getLogger("dgc_jax")
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
 
 
@@ -222,10 +220,8 @@ class Segmenter:
         side = _up(tile or self.tile_side(cube), block_size(self.recipe.mean_shift.window))
         label = functools.partial(self._label, doubt=doubt, finest=finest)
         cube = self.adapt(cube)
-        if part[0] == 0:
-            for doubt_of_scene in likeness.doubts(self, cube):
-                _LOG.warning("%s", doubt_of_scene)
-        return walk(cube, label, side, self._halo, part)
+        tiles = walk(cube, label, side, self._halo, part)
+        return likeness.watched(self, cube, tiles) if part[0] == 0 else tiles
 
     def tile_side(self, cube: Cube) -> int:
         """The side of the tiles that a scene is cut into unless told otherwise, pixels."""

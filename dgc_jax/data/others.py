@@ -29,7 +29,7 @@ _REFERENCE = re.compile(
     r"(?<![a-z])(?:(?:white|dark|black|gr[ae]y)(?:[ _.-]*(?:and[ _.-]*)?dark)?[ _.-]*"
     r"(?:ref(?:erence)?s?|current|frames?|cal(?:ibration)?)"
     r"|ref(?:erence)?[ _.-]*(?:white|dark|black)|[wd]ref)(?![a-z])"
-    r"|^(?:white|dark|black)[ _.-]*\d*$",
+    r"|^(?:white|dark)[ _.-]*\d*$",
     re.IGNORECASE,
 )
 # These tell something only if what is left is the name of another file.

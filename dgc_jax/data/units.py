@@ -67,17 +67,22 @@ def sample(cube: Cube) -> list[tuple[np.ndarray, np.ndarray]]:
     Raises:
         InputError: the file cannot be read.
     """
-    windows = [
-        cube.request(row, column, height, width)
-        for row, height in _spread(cube.shape[0])
-        for column, width in _spread(cube.shape[1])
+    reading = [cube.request(*window) for window in windows(*cube.shape[:2])]
+    return [window.result() for window in reading]
+
+
+def windows(rows: int, columns: int) -> list[tuple[int, int, int, int]]:
+    """Row, column, height and width of the windows that a scene is looked at through."""
+    return [
+        (row, column, height, width)
+        for row, height in _spread(rows)
+        for column, width in _spread(columns)
     ]
-    return [window.result() for window in windows]
 
 
-def numbers(windows: Sequence[tuple[np.ndarray, np.ndarray]]) -> Numbers | None:
-    """What the values of sampled windows are like; None if no pixel is valid."""
-    spectra = np.concatenate([reflectance[valid] for reflectance, valid in windows])
+def numbers(seen: Sequence[tuple[np.ndarray, np.ndarray]]) -> Numbers | None:
+    """What the values of windows as of `sample` are like; None if no pixel is valid."""
+    spectra = np.concatenate([reflectance[valid] for reflectance, valid in seen])
     if not len(spectra):
         return None
     pixels = np.sort(spectra.mean(axis=1, dtype=np.float64))

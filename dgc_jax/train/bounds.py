@@ -163,9 +163,10 @@ def _check_tuple(field: str, value: Any) -> None:
 def _check_number(field: str, number: Any, found: Any) -> None:
     """Refuses what is no number of a field's type and interval; `found` is the whole value."""
     bound = interval(BOUNDS[field])
-    kind = "a whole number" if bound.whole else "a number"
     plain = isinstance(number, int | float) and not isinstance(number, bool)
     if not plain or not bound.holds(number):
+        fine = plain and (not bound.whole or number % 1 == 0)
+        kind = "a whole number" if bound.whole and not fine else "a number"
         raise InputError(f"{field}: expected {kind} {bound.words()}, found {found!r}.")
 
 
