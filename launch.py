@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dgc_jax import configuration, names
-from dgc_jax.errors import DivergedError, InputError, LostError, flag_error
+from dgc_jax.errors import DivergedError, InputError, LostError, flag_error, on_a_device
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", short_name="c")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -34,7 +34,8 @@ def main(arguments: list[str]) -> int:
         name = _parse(arguments)
         from dgc_jax import experiment, processes  # after the flags: typing errors show at once
 
-        with processes.joined(_HOST.value, _NUMBER.value, _INDEX.value, detect=_DETECT.value):
+        parts = _HOST.value, _NUMBER.value, _INDEX.value
+        with on_a_device(), processes.joined(*parts, detect=_DETECT.value):
             experiment.run(_CONFIG.value, _WORKDIR.value or os.path.join("runs", name))
     except (InputError, DivergedError, LostError) as error:
         print(f"launch.py: {error}", file=sys.stderr)

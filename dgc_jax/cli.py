@@ -24,7 +24,7 @@ from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name, scene_stem
 from dgc_jax.data.prepare import prepare, store_path
 from dgc_jax.data.scenes import find_scenes
-from dgc_jax.errors import DivergedError, InputError, LostError
+from dgc_jax.errors import DivergedError, InputError, LostError, on_a_device
 from dgc_jax.names import show_all
 
 _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
@@ -36,7 +36,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             show_all()
-            return super().invoke(ctx)
+            with on_a_device():
+                return super().invoke(ctx)
         except (InputError, DivergedError, LostError) as error:
             click.echo(f"dgc: {error}", err=True)
             ctx.exit(2 if isinstance(error, InputError) else 1)

@@ -20,7 +20,7 @@ import rich.console
 import rich.progress
 
 from dgc_jax import processes
-from dgc_jax.apply import view
+from dgc_jax.apply import likeness, view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data import empty_bands
 from dgc_jax.data.cube import Cube
@@ -93,6 +93,13 @@ def segment(
             f"note: {workdir} was trained by an earlier version, which kept no similarity floor: "
             "margins are written, but no pixels are called unlike any cluster. Training again "
             "gives one.",
+            soft_wrap=True,
+        )
+    if likeness.trained_on_large(segmenter) and processes.first():
+        console.print(
+            f"note: {workdir} was trained on numbers that are far beyond reflectance (0 to 1), raw "
+            "counts or radiance perhaps: only scenes of the same unit, exposure and light are like "
+            "those.",
             soft_wrap=True,
         )
     trained = segmenter.config["data"]

@@ -1,8 +1,11 @@
 """The three exceptions that are told to a person in one sentence, without a traceback."""
 
+import contextlib
 import os
 import re
+import sys
 import traceback
+from collections.abc import Iterator
 
 from dgc_jax import names
 
@@ -47,3 +50,34 @@ def flag_error(error: Exception, file: str) -> InputError:
         hint = f"{near[2]!r}; did you mean {near[1]!r}?" if near else f"{wrong!r}."
         return InputError(f"--config: there is no field {hint}")
     return InputError(f"{error}; see configs/default.py.")
+
+
+@contextlib.contextmanager
+def on_a_device() -> Iterator[None]:
+    """Tells it in one sentence if the block fails because JAX has no device to compute on.
+
+    Looked for only after something has failed: what JAX raises then differs between versions, and
+    commands that do without JAX need none.
+
+    Raises:
+        InputError: there is none, as with `JAX_PLATFORMS=cuda` on a machine without a GPU.
+    """
+    try:
+        yield
+    except (RuntimeError, AssertionError, ValueError) as error:
+        jax = sys.modules.get("jax")
+        if jax is None or isinstance(error, InputError):
+            raise
+        try:
+            jax.devices()
+        except Exception as why:
+            reason = (str(why).strip().splitlines() or ["no such device"])[0].rstrip(".")
+        else:
+            raise
+        names = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+        asked = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
+        raise InputError(
+            f"{' '.join(asked) or 'JAX'}: expected a device to compute on, found none that this "
+            f"installation of JAX can use ({reason}); set JAX_PLATFORMS=cpu, or install the driver "
+            "and dgc_jax[cuda12]."
+        ) from error

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import rich.console
 
 from dgc_jax import configuration
-from dgc_jax.errors import DivergedError, InputError, LostError
+from dgc_jax.errors import DivergedError, InputError, LostError, on_a_device
 from dgc_jax.experiment import run
 from dgc_jax.names import show_all
 
@@ -187,7 +187,8 @@ def main(arguments: Sequence[str]) -> int:
     show_all()
     path, workdir, *fields = arguments
     try:
-        run(configuration.read(path, fields), workdir)
+        with on_a_device():
+            run(configuration.read(path, fields), workdir)
     except (InputError, DivergedError) as error:
         print(f"dgc: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from dgc_jax import InputError
 from dgc_jax.model import encoder
 from dgc_jax.model.encoder import Encoder, band_convolution, choose_strides, masked_convolution
 
@@ -150,3 +151,14 @@ def test_the_gradient_reaches_all_but_the_fixed_maps(trained):
     still = {name for name, slope in gradient.items() if not np.any(slope)}
     assert still == set(encoder.FIXED)
     assert all(np.isfinite(slope).all() for slope in gradient.values())
+
+
+@pytest.mark.parametrize(
+    ("kernel", "bands", "fits"), [(9, 5000, True), (8, 31, True), (3, 16, True), (3, 31, False)]
+)
+def test_a_kernel_that_does_not_reach_across_the_bands_is_refused(kernel, bands, fits):
+    if fits:
+        assert encoder._reach(choose_strides(bands, kernel), kernel) >= 0.95 * bands
+    else:
+        with pytest.raises(InputError, match=r"model\.kernel: .* across 31 bands.*found 3; raise"):
+            choose_strides(bands, kernel)

@@ -333,3 +333,29 @@ def test_a_file_that_is_no_view_of_the_model_is_refused(
     with pytest.raises(InputError, match=r"view\.json") as error:
         view.read(path, segmenter)
     assert told.format(finest=segmenter.finest) in str(error.value)
+
+
+def test_a_view_of_a_view_is_refused_because_it_would_lose_the_first(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    segmenter = load(str(tiny_run.workdir))
+    path = tmp_path / "view.json"
+    groups = view.join(segmenter, [[1, 3]])
+    path.write_text(json.dumps(view.as_json(segmenter, groups)))
+    seen = segmenter.with_view(str(path))
+    for again in (
+        lambda: view.cut(seen, 2),
+        lambda: view.join(seen, [[1, 2]]),
+        lambda: view.apply(seen, groups),
+        lambda: view.of_shown(seen, groups),
+        lambda: seen.with_view(str(path)),
+    ):
+        with pytest.raises(InputError, match="the model itself, found one that is seen through a"):
+            again()
+
+
+def test_groups_that_leave_a_cluster_out_are_refused(tiny_run: TinyRun) -> None:
+    segmenter = load(str(tiny_run.workdir))
+    groups = view.cut(segmenter, 3)
+    with pytest.raises(InputError, match=r"every cluster from 1 to .*, found others"):
+        view.apply(segmenter, groups[:2])

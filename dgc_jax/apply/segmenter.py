@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from dgc_jax.apply import programs
+from dgc_jax.apply import likeness, programs
 from dgc_jax.apply.tiles import Confidence, Doubt, Finest, Labelled, Tile, best_side, walk
 from dgc_jax.data.cube import Cube, Stored
 from dgc_jax.errors import InputError
@@ -61,6 +61,7 @@ class Segmenter:
         identity: fingerprint of the model; equal ones give equal maps.
         similarity_floor: cosine to the nearest trained centroid below which a pixel is unlike any
             cluster, see `dgc_jax.train.describe.RARE`; None for models of earlier versions.
+        viewed: whether it is seen through a view, of which no other can be made.
     """
 
     recipe: Recipe
@@ -82,6 +83,7 @@ class Segmenter:
     config: dict[str, Any]
     identity: str
     similarity_floor: float | None = None
+    viewed: bool = False
 
     @property
     def clusters(self) -> int:
@@ -156,6 +158,9 @@ class Segmenter:
     def segment(self, cube: Cube, tile: int | None = None) -> np.ndarray:
         """Labels a whole scene, tile by tile, exactly as if it were one image.
 
+        A scene unlike those of the training (`dgc_jax.apply.likeness`) gets its labels too, and a
+        warning by the logger `dgc_jax` that names the likely reason.
+
         Args:
             cube: the scene; on another band grid it is interpolated.
             tile: side of a tile in pixels; rounded up to a multiple of the mean shift's block.
@@ -214,7 +219,9 @@ class Segmenter:
         """
         side = _up(tile or self.tile_side(cube), block_size(self.recipe.mean_shift.window))
         label = functools.partial(self._label, doubt=doubt, finest=finest)
-        return walk(self.adapt(cube), label, side, self._halo, part)
+        cube = self.adapt(cube)
+        tiles = walk(cube, label, side, self._halo, part)
+        return likeness.watched(self, cube, tiles) if part[0] == 0 else tiles
 
     def tile_side(self, cube: Cube) -> int:
         """The side of the tiles that a scene is cut into unless told otherwise, pixels."""
@@ -229,7 +236,7 @@ class Segmenter:
         """The model seen through a view of `dgc merge`, see `dgc_jax.apply.view`.
 
         Raises:
-            InputError: if the file is no view of this model.
+            InputError: if the file is no view of this model, or it is seen through one already.
         """
         from dgc_jax.apply import view  # which builds on this module
 

@@ -46,11 +46,11 @@ def cut(segmenter: Segmenter, clusters: int) -> tuple[Group, ...]:
     """The groups at a level of the model's merge tree.
 
     Args:
-        segmenter: the model.
+        segmenter: the model, not one seen through a view.
         clusters: number of groups, from 1 to the clusters of the model's finest level.
 
     Raises:
-        InputError: if the number is not one of these.
+        InputError: if the number is not one of these, or the model is seen through a view.
     """
     return _groups(segmenter, _level(segmenter, clusters), {})
 
@@ -71,7 +71,8 @@ def join(
         level: number of clusters at the level that the ids are of; None: `clusters.final`.
 
     Raises:
-        InputError: if an id is unknown or in two groups, or the names do not fit.
+        InputError: if an id is unknown or in two groups, the names do not fit, or the model is
+            seen through a view.
     """
     taken = _level(segmenter, segmenter.clusters if level is None else level)
     known = np.unique(taken).tolist()
@@ -105,12 +106,22 @@ def join(
 
 def _level(segmenter: Segmenter, clusters: int) -> np.ndarray:
     """`[L]` id at a level of each cluster of the finest one."""
+    _check_whole(segmenter)
     if not 1 <= clusters <= segmenter.finest:
         raise InputError(
             f"--clusters={clusters}: expected from 1 to {segmenter.finest}, the most clusters that "
             "the model tells apart; choose one of these, or train with more (clusters.train)."
         )
     return segmenter.level(clusters)
+
+
+def _check_whole(segmenter: Segmenter) -> None:
+    """Refuses a model seen through a view: the tree knows nothing of what that has joined."""
+    if segmenter.viewed:
+        raise InputError(
+            "view: expected the model itself, found one that is seen through a view already, whose "
+            "groups would be lost; load the model again and make the new view of that."
+        )
 
 
 def _groups(segmenter: Segmenter, taken: np.ndarray, names: Mapping[int, str]) -> tuple[Group, ...]:
@@ -135,7 +146,17 @@ def apply(segmenter: Segmenter, groups: Sequence[Group]) -> Segmenter:
     Args:
         segmenter: the model, not one seen through a view already.
         groups: every cluster of the finest level in exactly one of them.
+
+    Raises:
+        InputError: if the model is seen through a view, or a cluster is in no group or in several.
     """
+    _check_whole(segmenter)
+    members = sorted(k for group in groups for k in group.of)
+    if members != list(range(1, segmenter.finest + 1)):
+        raise InputError(
+            f"groups: expected every cluster from 1 to {segmenter.finest} in one of them, found "
+            f"others ({len(set(members))} of {segmenter.finest}); make them by `cut` or `join`."
+        )
     table = ids(groups, segmenter.finest)
     number = max(int(table.max()), segmenter.clusters)
     names = list(segmenter.leaf_names[:number])
@@ -146,6 +167,7 @@ def apply(segmenter: Segmenter, groups: Sequence[Group]) -> Segmenter:
     text = json.dumps([dataclasses.asdict(group) for group in groups])
     return dataclasses.replace(
         segmenter,
+        viewed=True,
         lookup=jnp.asarray(table[segmenter.leaves]),
         names=tuple(names),
         colours=colours,
@@ -170,7 +192,11 @@ def of_shown(segmenter: Segmenter, groups: Sequence[Group]) -> np.ndarray | None
 
     Returns:
         `[K + 1]` uint8, 0 stays 0; None if the view takes a cluster of these apart.
+
+    Raises:
+        InputError: if the model is seen through a view.
     """
+    _check_whole(segmenter)
     shown, becomes = segmenter.shown, ids(groups, segmenter.finest)
     table = np.zeros(segmenter.clusters + 1, np.uint8)
     table[shown] = becomes
@@ -193,8 +219,10 @@ def read(path: str | os.PathLike[str], segmenter: Segmenter) -> tuple[Group, ...
         segmenter: the model that it must be of.
 
     Raises:
-        InputError: if the file is no view, or one of another model.
+        InputError: if the file is no view, or one of another model, or the model is seen through
+            a view.
     """
+    _check_whole(segmenter)
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from dgc_jax.data import empty_bands
+from dgc_jax.data import empty_bands, units
 from dgc_jax.data.cube import Cube
-
-_COUNTS = 2.0  # reflectance rarely exceeds 1; the brightest hundredth above this is no reflectance
 
 
 def describe(cube: Cube) -> tuple[list[tuple[str, str]], list[str]]:
@@ -21,7 +19,8 @@ def describe(cube: Cube) -> tuple[list[tuple[str, str]], list[str]]:
         InputError: the file cannot be read.
     """
     rows, columns, bands = cube.shape
-    spectra, valid = _sample(cube)
+    windows = units.sample(cube)
+    valid = np.concatenate([usable.ravel() for _, usable in windows])
     left_out = cube.store.shape[2] - len(cube.bands)
     facts = [
         ("scene", cube.name),
@@ -48,28 +47,20 @@ def describe(cube: Cube) -> tuple[list[tuple[str, str]], list[str]]:
             "Only a minority of the sampled pixels are valid: check the ignore value, the mask and "
             "the references."
         )
-    if len(spectra):
-        low, first, median, last, high = np.quantile(spectra, (0, 0.01, 0.5, 0.99, 1))
+    seen = units.numbers(windows)
+    if seen is not None:
         facts.append(
             (
                 "values",
-                f"{low:.4g} to {high:.4g}, median {median:.4g}, 98 % within {first:.4g} to "
-                f"{last:.4g} (after scaling)",
+                f"{seen.least:.4g} to {seen.greatest:.4g}, median {seen.median:.4g}, 98 % within "
+                f"{seen.low:.4g} to {seen.high:.4g} (after scaling)",
             )
         )
-        if last > _COUNTS or first < -1:
-            warnings.append(
-                "Values are far beyond reflectance (0 to 1), so these may be raw counts or "
-                "radiance, or a scale factor is missing: calibrate with --white and --dark, or "
-                "set the header's 'reflectance scale factor'."
-            )
-        elif high == low:
-            warnings.append("All sampled values are equal: check the data type and header offset.")
-        elif last < 0.01 and cube.scale > 1:
-            warnings.append(
-                f"Values are very small: perhaps the file was divided by its scale factor "
-                f"{cube.scale:g} already."
-            )
+        complaint = units.complaint(seen, cube.scale)
+        if seen.unit != "large" and seen.greatest == seen.least:
+            complaint = "All sampled values are equal: check the data type and header offset."
+        if complaint is not None:
+            warnings.append(complaint)
     return facts, warnings
 
 
@@ -81,11 +72,3 @@ def _wavelengths(cube: Cube) -> str:
     if len(cube.wavelengths) > 1:
         text += f", {(last - first) / (len(cube.wavelengths) - 1):.3g} nm apart on average"
     return text
-
-
-def _sample(cube: Cube) -> tuple[np.ndarray, np.ndarray]:
-    """Spectra `[valid pixel, band]` and validity `[pixel]` of windows spread over the scene."""
-    windows = [cube.request(*window) for window in empty_bands.windows(cube.shape[:2])]
-    read = [window.result() for window in windows]
-    spectra = np.concatenate([reflectance[valid] for reflectance, valid in read])
-    return spectra, np.concatenate([valid.ravel() for _, valid in read])

@@ -9,10 +9,11 @@ import fnmatch
 import glob
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from dgc_jax.data import others
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.formats import enmap, envi, geotiff, zarr
 from dgc_jax.data.formats.detect import scene_name, scene_stem
@@ -30,6 +31,8 @@ _LOG = logging.getLogger("dgc_jax")
 # Endings of files.
 _SCENE_SUFFIXES = (".hdr", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".npy", *geotiff.SUFFIXES)
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
+_NAMED = 4  # of several things that are named in a message
+_LABELS = "{stem}_labels.*"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Scene:
 def open_scenes(
     scenes: str | Sequence[str],
     *,
-    labels: str | None = "{stem}_labels.*",
+    labels: str | None = _LABELS,
     mask: str | None = None,
     variable: str | None = None,
     axes: str | None = None,
@@ -85,7 +88,8 @@ def open_scenes(
         labels: pattern of the label maps, relative to each scene's folder; scenes without one have
             no labels. Without `{stem}` it is the path of a label map that must exist. A name after
             a colon picks a MATLAB variable: `"samson.mat:S_GT"`. Empty or None: no labels.
-        mask: pattern or path of validity masks, told in the same way.
+        mask: pattern or path of validity masks, told in the same way, but every scene must have
+            one; so with `dark` and `white`.
         variable: which array of a MATLAB or HDF5 file is the cube.
         axes: its axis order, see `formats.variables`.
         bands: ranges to keep, nm: `((450, 900),)`.
@@ -102,21 +106,25 @@ def open_scenes(
         The scenes in the order given, folders and globs sorted by name.
 
     Raises:
-        InputError: nothing found, two scenes of one name, a scene that cannot be opened, or band
-            grids that do not agree.
+        InputError: nothing found, two scenes of one name, a scene that cannot be opened, a mask or
+            reference that a scene lacks, or band grids that do not agree.
     """
     paths = find_scenes(scenes, companions=(labels, mask, dark, white))
     if scenes == "leaves" and classes is None:
         from dgc_jax.data import leaves  # only here: simulating needs more libraries
 
         classes = leaves.CLASSES
+    masks, darks, whites, maps = (
+        _companions(paths, pattern, what)
+        for what, pattern in (("mask", mask), ("dark", dark), ("white", white), ("labels", labels))
+    )
     opened: list[Scene] = []
-    for path in paths:
+    for number, path in enumerate(paths):
         cube = open_cube(
             path,
-            mask=_companion(path, mask, "mask"),
-            dark=_companion(path, dark, "dark"),
-            white=_companion(path, white, "white"),
+            mask=masks[number],
+            dark=darks[number],
+            white=whites[number],
             variable=variable,
             axes=axes,
             wavelengths=wavelengths,
@@ -125,7 +133,7 @@ def open_scenes(
             first = opened[0].cube if opened else None
             cube = _on_common_grid(cube, first, bands, drop)
         named = None if classes is None else tuple(classes)
-        opened.append(Scene(cube, _companion(path, labels, "labels"), unlabelled, named))
+        opened.append(Scene(cube, maps[number], unlabelled, named))
     return _with_common_names(opened)
 
 
@@ -133,7 +141,9 @@ def find_scenes(scenes: str | Sequence[str], *, companions: Sequence[str | None]
     """Paths of the scenes that are meant, each once.
 
     A folder or glob stands for the scenes in it: an ENVI header and its data file are one scene, a
-    zarr or n5 folder is one scene, and label maps, masks and references are none.
+    zarr or n5 folder is one scene, and label maps, masks and references are none. Those that no
+    option names are known by `dgc_jax.data.others`, and a warning says what was left out; a path
+    that is given alone is always a scene.
 
     Args:
         scenes: as in `open_scenes`.
@@ -148,6 +158,8 @@ def find_scenes(scenes: str | Sequence[str], *, companions: Sequence[str | None]
     paths: list[str] = []
     for item in given:
         paths += _expand(item, [pattern for pattern in companions if pattern])
+    if len(paths) > 1 or paths != [os.path.expanduser(item) for item in given]:
+        paths = _without_others(paths, given)
     paths = list({os.path.realpath(p) if _is_local(p) else p: p for p in paths}.values())
     by_name: dict[str, str] = {}
     for path in paths:
@@ -158,6 +170,42 @@ def find_scenes(scenes: str | Sequence[str], *, companions: Sequence[str | None]
                 "after their scenes: rename one, or name the scenes by a glob such as '*.hdr'."
             )
     return paths
+
+
+def _without_others(paths: list[str], given: Sequence[str]) -> list[str]:
+    """The paths that are scenes, with a word on the others."""
+    stems = {scene_name(path) for path in paths}
+    named = {os.path.expanduser(item) for item in given}
+    left: dict[str, str] = {}
+    for path in filter(_is_local, paths):
+        what = others.what_else(path, stems, named=path in named)
+        if what is not None:
+            left[path] = what
+    if not left:
+        return paths
+    told = _some(f"{os.path.basename(path)} ({what})" for path, what in left.items())
+    hint = ""
+    if "reference" in left.values():
+        hint = " References are used by --white and --dark (data.white, data.dark)."
+    if len(left) == len(set(paths)):
+        raise InputError(
+            f"{', '.join(given)} holds no scene, by their names or contents: {told}; give scenes, "
+            "or the path of one of these alone to have it taken for one."
+        )
+    _LOG.warning(
+        "Left out, being no scenes by name or content: %s.%s Give the path of one alone to have it "
+        "taken for a scene.",
+        told,
+        hint,
+    )
+    return [path for path in paths if path not in left]
+
+
+def _some(words: Iterable[str]) -> str:
+    """Some words with commas between, and how many more there are."""
+    words = list(words)
+    more = len(words) - _NAMED
+    return ", ".join(words[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _expand(item: str, companions: Sequence[str]) -> list[str]:
@@ -219,6 +267,29 @@ def _is_companion(path: str, patterns: Sequence[str]) -> bool:
         if fnmatch.fnmatch(name, of_any) and not fnmatch.fnmatch(name, of_itself):
             return True
     return False
+
+
+def _companions(paths: Sequence[str], pattern: str | None, what: str) -> list[str | None]:
+    """The file of each scene that a pattern means, see `_companion`.
+
+    Raises:
+        InputError: a scene has no mask or reference, so that it would be read in another way than
+            was asked for. Labels only score: a word that they are missing is enough.
+    """
+    found = [_companion(path, pattern, what) for path in paths]
+    missing = [scene_name(path) for path, one in zip(paths, found, strict=True) if one is None]
+    if not pattern or not missing:
+        return found
+    which = f"{len(missing)} of {len(paths)} scenes" if len(paths) > 1 else "the scene"
+    if what != "labels":
+        raise InputError(
+            f"The {what} {pattern} is missing for {which}: {_some(missing)}; put the files beside "
+            f"their scenes or correct the pattern, give these scenes apart, or leave {what} empty "
+            "for all."
+        )
+    if len(missing) < len(paths) or pattern != _LABELS:
+        _LOG.warning("No labels %s for %s: %s.", pattern, which, _some(missing))
+    return found
 
 
 def _companion(scene: str, pattern: str | None, what: str) -> str | None:

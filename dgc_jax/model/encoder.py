@@ -27,6 +27,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgc_jax.errors import InputError
+
 RADIUS = 2  # pixels: two convolutions of 3 x 3
 FIXED = ("linear", "mix", "offset")  # parameters that training leaves as they were set
 
@@ -36,9 +38,18 @@ def choose_strides(bands: int, kernel: int = 9) -> tuple[int, int, int]:
 
     Two strides (a, b, 1) see `reach = kernel + a (kernel - 1)(b + 1)` bands. Chosen is the
     closest reach that leaves out at most one band in twenty: 301 bands give (7, 4, 1).
+
+    Raises:
+        InputError: if the kernel is too short for so many bands.
     """
     options = [(a, b, 1) for b in (4, 3, 2, 1) for a in range(1, max(kernel, bands // 24 + 2))]
     covering = [s for s in options if _reach(s, kernel) >= 0.95 * bands]
+    if not covering:
+        raise InputError(
+            f"model.kernel: expected one that reaches across {bands} bands (after binning), found "
+            f"{kernel}; raise it (9 reaches across any number), or give model.strides or a larger "
+            "data.bin_width."
+        )
     return min(
         covering, key=lambda s: (s[0] >= kernel, abs(_reach(s, kernel) - bands), options.index(s))
     )

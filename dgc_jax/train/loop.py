@@ -16,6 +16,7 @@ checkpoints, which Orbax needs all for.
 
 import contextlib
 import json
+import logging
 import math
 import os
 import time
@@ -30,6 +31,7 @@ import rich.console
 from jax.sharding import Mesh
 
 from dgc_jax import processes
+from dgc_jax.data import units
 from dgc_jax.data.crops import Plan, read_batches
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import DivergedError, InputError
@@ -49,6 +51,8 @@ from dgc_jax.train.step import (
     whole_batch,
 )
 from dgc_jax.train.verdict import Verdict, judge, measure
+
+_LOG = logging.getLogger("dgc_jax")
 
 # Gives pictures of the probes by name, see `dgc_jax.show.probes.pictures`. It comes from outside,
 # because training knows nothing of showing.
@@ -110,6 +114,10 @@ def train(
             "clusters.final."
         )
     console.print(f"{len(scenes)} scenes: {_named(scenes)}", markup=False)
+    doubts = units.compare([scene.cube for scene in scenes])
+    if processes.first():
+        for doubt in doubts:
+            _LOG.warning("%s", doubt)
     crops, valid = sample_crops(config, scenes)
     with _clock() as clock:
         state = first_state(config, scenes, crops, valid)

@@ -12,72 +12,11 @@ import ml_collections
 from dgc_jax.data.augment import Augment
 from dgc_jax.data.leaves import BACKGROUND, CLASSES, Leaves, ensure
 from dgc_jax.data.scenes import Scene, open_scenes
-from dgc_jax.errors import InputError
 from dgc_jax.model.encoder import Encoder
 from dgc_jax.model.losses import Weights
 from dgc_jax.model.mean_shift import UnrolledMeanShift
-from dgc_jax.model.normalisation import KINDS
+from dgc_jax.train.bounds import check as check
 from dgc_jax.train.state import Optimizer, Recipe
-
-PRECISIONS = ("float32", "bfloat16")
-
-
-def check(config: ml_collections.ConfigDict) -> None:
-    """Refuses values that no run can be made of.
-
-    Raises:
-        InputError: naming the first such field, what was expected and what was found.
-    """
-    if config.clusters.final is None:
-        raise InputError(
-            "clusters.final: expected the number of clusters to end with, found none; "
-            "set --config.clusters.final or use configs/dgc4.py."
-        )
-    for field, low, high in (
-        ("clusters.train", 1, 255),
-        ("clusters.final", 1, config.clusters.train),
-        ("clusters.starts", 1, 100),
-        ("augment.agreement", 0, 1),
-        ("optim.bandwidth", 0, 1000),
-        ("data.batch", 1, 4096),
-        ("data.crop", 8, 4096),
-        ("loss.displacement", 0, config.data.crop - 1),
-        ("data.sample", 1, 100_000),
-        ("clusters.sample", 1, 1_000_000),
-        ("data.pairs_per_window", 1, 1_000_000),
-        ("model.iterations", 0, 1000),
-        ("model.window", 1, 99),
-        ("model.whiten", 0, 1),
-        ("model.linear", 0, 1000),
-        ("model.network", 0, 1000),
-        ("train.steps", 0, 10**9),
-        ("train.log_every", 1, 10**9),
-        ("train.checkpoint_every", 1, 10**9),
-        ("monitor.every", 1, 10**9),
-        ("monitor.probes", 1, config.data.sample),
-        ("monitor.patience", 0, 10**9),
-    ):
-        section, name = field.split(".")
-        value = config[section][name]
-        if not low <= value <= high:
-            raise InputError(f"{field}: expected a number from {low} to {high}, found {value}.")
-    for field, choices in (("data.normalisation", KINDS), ("train.precision", PRECISIONS)):
-        section, name = field.split(".")
-        if config[section][name] not in choices:
-            raise InputError(
-                f"{field}: expected one of {', '.join(choices)}, found {config[section][name]!r}."
-            )
-    for field, length in (("data.overlap", 2), ("model.features", 3), ("model.strides", 3)):
-        section, name = field.split(".")
-        value = config[section][name]
-        numbers = all(isinstance(number, int | float) for number in value or ())
-        if value is not None and (len(value) != length or not numbers):
-            raise InputError(f"{field}: expected {length} numbers, found {tuple(value)}.")
-    if config.model.window % 2 == 0:
-        raise InputError(
-            f"model.window: expected an odd number of pixels, found {config.model.window}; "
-            "a window has its pixel in the middle."
-        )
 
 
 def recipe(config: ml_collections.ConfigDict) -> Recipe:

@@ -13,7 +13,7 @@ import optax
 from dgc_jax.data.augment import Augment
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, normalisation
-from dgc_jax.model.encoder import FIXED, Encoder
+from dgc_jax.model.encoder import FIXED, Encoder, choose_strides
 from dgc_jax.model.losses import Weights
 from dgc_jax.model.mean_shift import UnrolledMeanShift
 
@@ -216,7 +216,8 @@ def create_state(
         network: size of the network's part of it.
 
     Raises:
-        InputError: if the sample has no valid pixels, or fewer than clusters.
+        InputError: if the sample has no valid pixels, or fewer than clusters, or the spectral
+            kernels do not reach across the bins.
     """
     usable = int(np.count_nonzero(valid))
     constants = normalisation.fit(crops, valid, wavelengths=wavelengths, width=bin_width, kind=kind)
@@ -229,6 +230,8 @@ def create_state(
         raise InputError(
             f"centroids.start: expected 'kmeans++' or 'random', found {start!r}; choose one."
         )
+    if recipe.encoder.strides is None:  # refused here, not in the middle of a compilation
+        choose_strides(constants.bins.shape[1], recipe.encoder.kernel)
     # Keys 2^32 - 1 and below are never reached by steps.
     encoder_key, sample_key, bank_key = jax.random.split(jax.random.fold_in(key, 2**32 - 1), 3)
 

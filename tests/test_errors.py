@@ -1,0 +1,57 @@
+"""A device that is asked for and not there is one sentence and exit status 2, in every command."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, TinyRun
+
+from dgc_jax.errors import on_a_device
+
+DGC = "import sys; from dgc_jax.cli import main; main(sys.argv[1:], prog_name='dgc')"
+
+
+def run(*arguments: str, platforms: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": platforms},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platforms", ["no_such_device", "rocm"])
+def test_every_command_tells_a_missing_device_in_a_sentence(
+    tiny_run: TinyRun, tmp_path, platforms: str
+) -> None:
+    workdir, out = str(tiny_run.workdir), str(tmp_path / "out")
+    dgc = [
+        ("segment", workdir, tiny_run.scenes, "--out", out),
+        ("evaluate", workdir, "--labels", "{stem}_labels.png"),
+        ("merge", workdir, "--clusters", "2", "--out", out),
+        ("report", workdir, "--out", out),
+        ("export", workdir, out),
+        ("stability", "configs/dgc4.py:tiny", "--seeds", "2", "--workdir", out),
+    ]
+    launch = ["launch.py", "--config=configs/dgc4.py:tiny", f"--workdir={tmp_path / 'run'}"]
+    for command in ([*launch], *(["-c", DGC, *arguments] for arguments in dgc)):
+        done = run(*command, platforms=platforms)
+        assert done.returncode == 2, done.stderr
+        name = "launch.py" if command == launch else "dgc"
+        assert done.stderr.startswith(f"{name}: JAX_PLATFORMS={platforms}: expected a device")
+        assert done.stderr.count("\n") == 1
+
+
+def test_commands_without_jax_need_no_device(tiny_run: TinyRun) -> None:
+    done = run("-c", DGC, "inspect", f"{tiny_run.scenes}/leaf_00.zarr", platforms="no_such_device")
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_other_errors_are_left_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match=r"^something else$"), on_a_device():
+        raise RuntimeError("something else")
