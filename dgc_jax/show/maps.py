@@ -22,6 +22,9 @@ from dgc_jax.errors import InputError
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import NO_DATA
 
+UNUSED = "unused"
+"""What an id below the highest is called that no pixel can have."""
+
 _BLOCK = (64, 512)  # rows, columns read at a time: 40 MB with 301 bands
 _FALSE_COLOUR = (800.0, 650.0, 550.0)  # nm: near infrared, red, green; vegetation is red
 _ZARR_CHUNK = 512
@@ -213,7 +216,7 @@ def write_envi(
         "file type": "ENVI Classification",
         "data type": 1,
         "classes": len(colours),
-        "class names": ["no data", *(name or f"cluster {k}" for k, name in enumerate(plain, 1))],
+        "class names": class_names(plain),
         "class lookup": colours.ravel().tolist(),
         "band names": ["cluster"],
         "data ignore value": 0,
@@ -295,7 +298,7 @@ def write_zarr(
         InputError: the folder cannot be written, or holds something that is no zarr array.
     """
     check(labels, colours, names)
-    about = {"class_names": ["no data", *names], "class_colors": colours.tolist()}
+    about = {"class_names": class_names(names), "class_colors": colours.tolist()}
     write_zarr_array(path, labels, ("row", "column"), about)
 
 
@@ -354,6 +357,15 @@ def write_zarr_array(
             ) from error
         if old:
             shutil.rmtree(target)
+
+
+def class_names(names: Sequence[str]) -> list[str]:
+    """A name for each label from 0 on, for formats that number them without gaps.
+
+    Args:
+        names: of the clusters 1..K; "" for an id that no pixel has.
+    """
+    return ["no data", *(name or UNUSED for name in names)]
 
 
 def pixels_per_label(labels: np.ndarray, clusters: int) -> np.ndarray:
