@@ -134,6 +134,7 @@ def segment(
                     print(f"dgc: {error}", file=sys.stderr)
         if summaries and processes.first():
             _sum_up(out, segmenter, summaries, confidence)
+            _tell_of_others(out, paths, console)
     return wrong
 
 
@@ -312,6 +313,24 @@ def _sum_up(
         lines = [sure.read(out, summary.areas[0].scene) for summary in summaries]
         tables.write_confidence_csv(os.path.join(out, _CONFIDENCE), lines)
         manifest.finish(out, "tables", "confidence", source, [_CONFIDENCE])
+
+
+def _tell_of_others(out: str, paths: Sequence[str], console: rich.console.Console) -> None:
+    """Says which other maps the folder holds that were made in another way."""
+    names = {scene_name(path) for path in paths}
+    ways = {
+        name: tuple(record.made_from.get(what) for what in ("model", "view", "sieve"))
+        for name, record in manifest.read(out).get("maps", {}).items()
+    }
+    mine = {way for name, way in ways.items() if name in names}
+    others = [name for name, way in ways.items() if name not in names and way not in mine]
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        console.print(
+            f"note: {out} also holds maps of {', '.join(others[:3])}{more}, of another model, view "
+            "or sieve.",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _opened(path: str, how: Mapping[str, Any]) -> Cube:

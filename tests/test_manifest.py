@@ -68,7 +68,7 @@ def test_what_is_left_of_an_earlier_form_is_removed_and_nothing_else(
 
 
 def test_files_of_a_scene_are_all_that_it_is_read_from(tmp_path: pathlib.Path) -> None:
-    for name in (
+    for name in [
         "a.raw",
         "a.hdr",
         "a_labels.png",
@@ -77,7 +77,7 @@ def test_files_of_a_scene_are_all_that_it_is_read_from(tmp_path: pathlib.Path) -
         "b.raw.hdr",
         "b.raw",
         "ab.raw",
-    ):
+    ]:
         (tmp_path / name).write_text("x")
     (tmp_path / "c.hdr").write_text("x")
     (tmp_path / "c.hyspex").write_text("x")
