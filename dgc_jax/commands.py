@@ -382,9 +382,11 @@ def _check_files(
     out: str, segmenter: Segmenter, paths: Sequence[str], formats: Sequence[str], confidence: bool
 ) -> None:
     """Refuses to overwrite what is not of these scenes."""
-    wanted = {("tables", "all"): list(results.TABLES)}
+    wanted = {
+        ("maps", name): results.files(name, formats, segmenter, confidence=confidence)
+        for name in map(scene_name, paths)
+    }
+    wanted["tables", "all"] = list(results.TABLES)
     if confidence:
         wanted["tables", "confidence"] = [_CONFIDENCE]
-    for name in map(scene_name, paths):
-        wanted["maps", name] = results.files(name, formats, segmenter, confidence=confidence)
     manifest.refuse_clashes(out, "--out", wanted)
