@@ -158,7 +158,7 @@ def _segment_one(
             segmenter, cube, out, todo.formats, smallest=sieve, confidence=todo.confidence
         )
     line = sure.read(out, cube.name) if confidence else None
-    sure.tell(console, cube.name, todo.done(), line)
+    sure.tell(console, cube.name, todo.done(cube), line)
     return summary
 
 

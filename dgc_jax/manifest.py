@@ -259,6 +259,7 @@ def files(paths: Iterable[str | os.PathLike[str]]) -> list[dict[str, Any]]:
 
 
 def _known(path: str) -> dict[str, Any]:
+    path = path.removeprefix("file://")
     if "://" in path:
         return {"path": path}
     path = os.path.realpath(path)
@@ -342,9 +343,9 @@ def refuse_clashes(
                 )
             if foreign and file not in known and os.path.lexists(os.path.join(folder, file)):
                 raise InputError(
-                    f"{option}={os.fspath(folder)}: expected nothing there that dgc_jax has not "
-                    f"written, found {file}, which {NAME} does not know of; name another folder, "
-                    "or remove the file."
+                    f"{option}={os.fspath(folder)}: expected nothing there that would be "
+                    f"overwritten unasked, found {file}, of which {NAME} does not say what it was "
+                    "made from; name another folder, or remove the file."
                 )
 
 

@@ -277,7 +277,7 @@ def test_maps_that_were_copied_from_another_folder_are_those_of_their_model(
     before = (copy / "leaf_00.img").read_bytes()
     result = dgc(*call)
     assert result.exit_code == 2
-    assert "found leaf_00.hdr, which manifest.json does not know of" in result.stderr
+    assert "found leaf_00.hdr, of which manifest.json does not say" in result.stderr
     assert (copy / "leaf_00.img").read_bytes() == before
 
 

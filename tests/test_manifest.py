@@ -153,7 +153,7 @@ def test_outputs_overwrite_neither_one_another_nor_what_is_unknown(tmp_path: pat
         manifest.refuse_clashes(tmp_path, "--out", {("maps", "b"): ["a.png"]})
     (tmp_path / "photo.png").write_text("x")
     wanted = {("maps", "photo"): ["photo.png"]}
-    with pytest.raises(InputError, match=r"found photo\.png, which manifest\.json does not know"):
+    with pytest.raises(InputError, match=r"found photo\.png, of which manifest\.json does not say"):
         manifest.refuse_clashes(tmp_path, "--out", wanted)
     manifest.refuse_clashes(tmp_path, "--out", wanted, foreign=False)
 

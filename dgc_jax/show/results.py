@@ -201,10 +201,11 @@ class Plan(NamedTuple):
     formats: tuple[str, ...]
     confidence: bool
 
-    def done(self) -> str:
-        """What was done, in words."""
+    def done(self, cube: Cube) -> str:
+        """What was done with the scene, in words."""
         if self.why is None:
-            return "complete already"
+            remote = "://" in cube.path and not cube.path.startswith("file://")
+            return f"complete already{', unless the remote scene has changed' * remote}"
         return f"segmented anew, because {self.why}" if self.why else "segmented"
 
 

@@ -143,7 +143,7 @@ def segment_scenes(
             spectra = results.summarise(segmenter, cube, labels).spectra
             pixels[mine], moments[mine] = spectra.count, (spectra.mean, spectra.squares)
             line = sure.read(folder, cube.name) if confidence else None
-            sure.tell(console, cube.name, plans[mine].done(), line)
+            sure.tell(console, cube.name, plans[mine].done(cube), line)
     _share(wrong)
     finish(range(len(paths)))
     if processes.first():
