@@ -75,7 +75,7 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
                     record["finished"] is True,
                     dict(record["from"]),
                     dict(record["written_as"]),
-                    {str(name): int(size) for name, size in record["files"].items()},
+                    {_inner(name): int(size) for name, size in record["files"].items()},
                 )
                 for name, record in records.items()
             }
@@ -89,6 +89,13 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
             f"({getattr(error, 'strerror', None) or error}); name another folder, or remove it "
             "with the outputs beside it."
         ) from error
+
+
+def _inner(name: str) -> str:
+    """The name of a file that lies in the folder: what others wrote must not remove more."""
+    if os.path.isabs(name) or os.pardir in name.split("/"):
+        raise ValueError(f"a file {name!r} outside the folder")
+    return name
 
 
 def get(folder: str | os.PathLike[str], kind: str, name: str) -> Record | None:

@@ -158,8 +158,15 @@ def test_outputs_overwrite_neither_one_another_nor_what_is_unknown(tmp_path: pat
     manifest.refuse_clashes(tmp_path, "--out", wanted, foreign=False)
 
 
+OUTSIDE = {"finished": True, "from": {}, "written_as": {}, "files": {"../b": 1}}
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "maps": 3}', '{"name": "an app"}']
+    "text",
+    [
+        json.dumps({"format": 1, "maps": {"a": OUTSIDE}}),
+        *("", "[]", "{}", '{"format": 2}', '{"format": 1, "maps": 3}', '{"name": "an app"}'),
+    ],
 )
 def test_a_manifest_of_something_else_is_refused(tmp_path: pathlib.Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)

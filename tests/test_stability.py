@@ -571,9 +571,7 @@ def test_maps_that_were_deleted_are_asked_for(
     (tmp_path / "copy" / "seed-2" / "maps" / "leaf_01.hdr").unlink()
     config = configuration.read(CONFIG, fields(tiny_run))
     quiet = rich.console.Console(quiet=True)
-    with pytest.raises(
-        InputError, match=r"seed-2/maps: expected the .* none of leaf_01 \("
-    ):
+    with pytest.raises(InputError, match=r"seed-2/maps: expected the .* none of leaf_01 \("):
         agreement.measure(config, str(tmp_path / "copy"), range(3), quiet)
 
 

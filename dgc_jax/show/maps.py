@@ -210,7 +210,10 @@ def write_envi(
         InputError: the files cannot be written.
     """
     check(labels, colours, names)
-    plain = [_header_text(name).replace(",", ";") for name in names]
+    plain = [
+        name and (_header_text(name).replace(",", ";") or f"cluster {k}")
+        for k, name in enumerate(names, 1)
+    ]
     header = {
         "description": _header_text(description) or "label map",
         "file type": "ENVI Classification",
