@@ -23,9 +23,10 @@ import rich.console
 import rich.progress
 from PIL import Image
 
-from dgc_jax import configuration, seeds
+from dgc_jax import configuration, lock, manifest, seeds
 from dgc_jax.apply import metrics, stability, view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.model import tree
@@ -93,12 +94,27 @@ def compare_seeds(
         raise InputError("clusters.final: expected at least 2 clusters to compare, found 1.")
     folder = workdir or os.path.join("runs", f"{configuration.name(path)}-stability")
     chosen = range(config.seed, config.seed + number)
+    with lock.alone(folder, "--workdir"):
+        return _compare(config, (path, fields), folder, chosen, at_once, console)
+
+
+def _compare(
+    config: ml_collections.ConfigDict,
+    asked: tuple[str, Sequence[str]],
+    folder: str,
+    chosen: Sequence[int],
+    at_once: int,
+    console: rich.console.Console,
+) -> dict[str, Any]:
+    path, fields = asked
+    _check_names(config, folder)
     if at_once > 1:
         options.scenes(config)  # where they are simulated, this is done once
         seeds.train_at_once(path, fields, folder, chosen, at_once, console)
     else:
         seeds.train_in_turn(path, fields, folder, chosen, console)
         console.rule("agreement", align="left")
+    manifest.begin(folder, "stability", "all", ["stability.json", "stability.png"])
     result = {"configuration": configuration.name(path)} | measure(config, folder, chosen, console)
     with (
         replacing(os.path.join(folder, "stability.json")) as temporary,
@@ -106,6 +122,11 @@ def compare_seeds(
     ):
         json.dump(result, file, indent=1, allow_nan=False)
     plot_stability(os.path.join(folder, "stability.png"), result)
+    source = {"models": [seed["model"] for seed in result["seeds"]]}
+    source |= provenance.of_scenes(options.scenes(config))
+    levels = [level["clusters"] for level in result["levels"] if level["consensus"]["maps"]]
+    written = [*_consensus(result["scenes"], levels), "stability.json", "stability.png"]
+    manifest.finish(folder, "stability", "all", source, written)
     report(os.path.join(folder, result["reference"]["workdir"]), console=console)
     print_stability(result, console)
     _say_what_next(folder, result, console)
@@ -142,8 +163,10 @@ def measure(
         )
     scenes = options.scenes(config)
     counted: stability.Tables | None = None
+    names = [scene.cube.name for scene in scenes]
     for scene in rich.progress.track(scenes, "comparing", console=console):
-        counted = stability.add(counted, stability.count(_maps(folder, numbers, scene), clusters))
+        found = _maps(folder, numbers, models, scene)
+        counted = stability.add(counted, stability.count(found, clusters))
     tables = counted or {}
     cuts = {
         k: [tree.cut_ids(m.tree, m.live, np.asarray(m.lookup), k) for m in models]
@@ -155,8 +178,16 @@ def measure(
     # The reference's table first, then the others': of equal votes the reference's counts.
     order = sorted(range(len(models)), key=lambda index: index != chosen)
     tables_of = {k: [_to_reference(tables, cuts[k], chosen, i) for i in order] for k in cuts}
+    drawn = [k for k in cuts if k <= _DRAWN or k == finest]
+    manifest.begin(folder, "stability", "all", _consensus(names, drawn))
     shares = _write_consensus(
-        folder, [numbers[i] for i in order], scenes, tables_of, models[chosen], console
+        folder,
+        [numbers[i] for i in order],
+        scenes,
+        tables_of,
+        [models[i] for i in order],
+        drawn,
+        console,
     )
     levels = [
         {
@@ -186,22 +217,38 @@ def measure(
             "workdir": os.path.basename(seeds.run_folder(folder, numbers[chosen])),
             "model": models[chosen].identity,
         },
-        "scenes": [scene.cube.name for scene in scenes],
+        "scenes": names,
         "pixels": int(tables[0, 1].sum()),
         "levels": levels,
         "suggested": _suggested({k: _of_pairs(aris[k], numbers)["mean"] for k in cuts}),
     }
 
 
-def _maps(folder: str, numbers: Sequence[int], scene: Scene) -> list[np.ndarray]:
+def _consensus(scenes: Sequence[str], levels: Sequence[int]) -> list[str]:
+    """Names in the folder of the consensus maps of some levels."""
+    endings = (".png", "_agreement.png")
+    return [f"consensus/{k}/{name}{end}" for k in levels for name in scenes for end in endings]
+
+
+def _check_names(config: ml_collections.ConfigDict, folder: str) -> None:
+    """Refuses scenes whose consensus maps would overwrite one another."""
+    wanted = {("maps", name): _consensus([name], [2]) for name in options.names(config)}
+    manifest.refuse_clashes(os.path.join(folder, "consensus"), "data.scenes", wanted, foreign=False)
+
+
+def _maps(
+    folder: str, numbers: Sequence[int], models: Sequence[Segmenter], scene: Scene
+) -> list[np.ndarray]:
     """The maps that the runs have written of a scene, `[row, column]` uint8 each."""
     found = []
-    for seed in numbers:
+    for seed, model in zip(numbers, models, strict=True):
         where = os.path.join(seeds.run_folder(folder, seed), "maps")
-        if not results.finished(where, scene.cube.name, ("envi",)):
+        why = results.plan(model, scene.cube, where).why
+        if why is not None:
             raise InputError(
-                f"{where}: expected the map of every scene, found none of {scene.cube.name}; "
-                "delete summary.json beside it and repeat the command, which writes the maps."
+                f"{where}: expected the finished map of every scene, found none of "
+                f"{scene.cube.name} ({why or 'nothing tells of one'}); delete summary.json beside "
+                "it and repeat the command, which writes the maps."
             )
         found.append(results.read_map(where, scene.cube.name, ("envi",), scene.cube.shape[:2]))
     return found
@@ -222,7 +269,8 @@ def _write_consensus(
     numbers: Sequence[int],
     scenes: Sequence[Scene],
     tables_of: Mapping[int, Sequence[np.ndarray]],
-    reference: Segmenter,
+    models: Sequence[Segmenter],
+    drawn: Sequence[int],
     console: rich.console.Console,
 ) -> dict[int, dict[str, Any]]:
     """Votes at every level, scene by scene; returns what `stability.json` says of each level.
@@ -232,20 +280,19 @@ def _write_consensus(
         numbers: seeds, the reference's first.
         scenes: of all runs.
         tables_of: of each level, the reference's id for each label of each seed.
-        reference: the model whose ids and colours are taken.
+        models: of the seeds; ids and colours are those of the first.
+        drawn: levels of which maps are written.
         console: where progress is shown.
     """
-    finest = max(tables_of)
-    drawn = [k for k in tables_of if k <= _DRAWN or k == finest]
     votes = {k: np.zeros(len(numbers) + 1, np.int64) for k in tables_of}
     for scene in rich.progress.track(scenes, "voting", console=console):
-        found = _maps(folder, numbers, scene)
+        found = _maps(folder, numbers, models, scene)
         for k, lookups in tables_of.items():
             said = stability.vote([table[m] for table, m in zip(lookups, found, strict=True)])
             votes[k] += maps.pixels_per_label(said.votes, len(numbers))
             if k in drawn:
                 stem = os.path.join(folder, "consensus", str(k), scene.cube.name)
-                maps.write_png(f"{stem}.png", said.labels, reference.colours)
+                maps.write_png(f"{stem}.png", said.labels, models[0].colours)
                 share = np.round(np.arange(len(numbers) + 1) * (255 / len(numbers)))
                 with replacing(f"{stem}_agreement.png") as temporary:
                     Image.fromarray(share.astype(np.uint8)[said.votes]).save(temporary, "png")

@@ -22,9 +22,10 @@ from dgc_jax import words
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name, scene_stem
-from dgc_jax.data.prepare import prepare, store_path
+from dgc_jax.data.prepare import prepare, store_path, why_unprepared
 from dgc_jax.data.scenes import find_scenes
 from dgc_jax.errors import DivergedError, InputError, LostError, on_a_device
+from dgc_jax.lock import alone
 from dgc_jax.names import show_all
 
 _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
@@ -121,9 +122,12 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
     paths = find_scenes(scenes, companions=("{stem}_labels.*", *(options[k] for k in _BESIDE)))
     failed = 0
     console = rich.console.Console()
-    with Progress(
-        console=console, disable=not console.is_terminal, redirect_stderr=False
-    ) as progress:
+    with (
+        alone(out, "--out"),
+        Progress(
+            console=console, disable=not console.is_terminal, redirect_stderr=False
+        ) as progress,
+    ):
         for done, line in _prepared(paths, out, options, workers, progress):
             failed += not done
             click.echo(line, err=not done)
@@ -166,10 +170,12 @@ def _prepare_one(
 ) -> tuple[bool, str]:
     try:
         cube = _open(path, options)
-        written = prepare(cube, out, progress)
+        why = why_unprepared(cube, out)
+        prepare(cube, out, progress)
     except InputError as error:
         return False, f"dgc: {error}"
-    return True, f"{store_path(cube, out)}: {'written' if written else 'complete already'}"
+    what = "complete already" if why is None else "written"
+    return True, f"{store_path(cube, out)}: {what}{f' anew, because {why}' if why else ''}"
 
 
 @main.command()
@@ -323,6 +329,9 @@ def merge(
         table.add_row(str(group.id), rich.text.Text(group.name), words.as_ranges(group.of))
     console = rich.console.Console()
     console.print(table)
+    usual = f"view-{len(found)}.json"
+    if out is None and os.path.basename(path) != usual:
+        console.print(f"note: {usual} holds other groups, and stays.", markup=False, soft_wrap=True)
     console.print(f"View: {path}", markup=False, soft_wrap=True)
 
 

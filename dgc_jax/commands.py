@@ -8,6 +8,8 @@ Scenes are read as those of the training were (variable, axes, masks, references
 nothing else is said.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import sys
@@ -19,7 +21,7 @@ import numpy as np
 import rich.console
 import rich.progress
 
-from dgc_jax import processes
+from dgc_jax import lock, manifest, processes
 from dgc_jax.apply import likeness, view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data import empty_bands
@@ -33,12 +35,11 @@ from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables, together
 from dgc_jax.show.files import replacing
 from dgc_jax.train import options
-from dgc_jax.train.checkpoint import model_path
+
+_CONFIDENCE = "confidence.csv"
 
 READING = ("variable", "axes", "wavelengths", "mask", "dark", "white")
 """Options of `dgc_jax.data.scenes.open_scenes` that may differ from the training's."""
-
-_NOTE = "segmented_by.json"  # says which model the maps of a folder are of
 
 
 def segment(
@@ -55,9 +56,9 @@ def segment(
 ) -> dict[str, str | None]:
     """Segments scenes into a folder, with the spectra and areas of all of them together.
 
-    A scene whose maps are there already is not segmented again. One that fails is told at once, in
-    one line on standard error, and the others go on. Many processes (`dgc_jax.processes`) do it
-    together.
+    A scene is not segmented again if its maps are finished, see `dgc_jax.manifest`; else it is
+    told why. One that fails is told at once, in one line on standard error, and the others go on.
+    Many processes (`dgc_jax.processes`) do it together.
 
     Args:
         workdir: folder of a finished run.
@@ -74,7 +75,8 @@ def segment(
         What is wrong with each scene, by path; None where nothing is.
 
     Raises:
-        InputError: if there is no model, no scene, or the folder cannot be used.
+        InputError: if there is no model, no scene, or the folder cannot be used: another process
+            is at work in it, or files would be overwritten that are not those of the scene.
     """
     console = console or rich.console.Console()
     unknown = [name for name in formats if name not in results.FORMATS]
@@ -107,55 +109,67 @@ def segment(
     beside = (how["mask"], how["dark"], how["white"])
     paths = find_scenes(scenes, companions=("{stem}_labels.*", trained["labels"], *beside))
     processes.same("SCENES", " ".join(map(scene_name, paths)))
-    with processes.agreeing(f"--out={out}"):
-        if processes.first():
-            _claim(out, workdir, segmenter, paths, sieve)
-            together.clean(out)  # what a job that was killed has left
-
-    if processes.part()[1] > 1:
-        summaries, wrong = together.segment_scenes(
-            segmenter,
-            paths,
-            lambda path: _opened(path, how),
-            out,
-            formats=formats,
-            smallest=sieve,
-            confidence=confidence,
-            done=[
-                results.finished(out, scene_name(path), formats, confidence=confidence)
-                for path in paths
-            ],
-            console=console,
-        )
+    with contextlib.ExitStack() as stack:
+        with processes.agreeing(f"--out={out}"):
+            if processes.first():
+                _check_folder(out, paths)
+                stack.enter_context(lock.alone(out, "--out"))
+                _check_files(out, segmenter, paths, formats, confidence)
+                together.clean(out)  # what a job that was killed has left
+        if processes.part()[1] > 1:
+            summaries, wrong = together.segment_scenes(
+                segmenter,
+                paths,
+                lambda path: _opened(path, how),
+                out,
+                formats=formats,
+                smallest=sieve,
+                confidence=confidence,
+                again=True,
+                console=console,
+            )
+        else:
+            summaries, wrong = [], {}
+            for path in rich.progress.track(paths, "segmenting", console=console):
+                try:
+                    cube = _opened(path, how)
+                    summaries.append(
+                        _segment_one(segmenter, cube, out, formats, sieve, confidence, console)
+                    )
+                    wrong[path] = None
+                except InputError as error:
+                    wrong[path] = str(error)
+                    print(f"dgc: {error}", file=sys.stderr)
         if summaries and processes.first():
             _sum_up(out, segmenter, summaries, confidence)
-        return wrong
-
-    summaries, wrong = [], {}
-    for path in rich.progress.track(paths, "segmenting", console=console):
-        try:
-            cube = segmenter.adapt(_opened(path, how))
-            if done := results.finished(out, cube.name, formats, confidence=confidence):
-                labels = results.read_map(out, cube.name, formats, cube.shape[:2])
-                summaries.append(results.summarise(segmenter, cube, labels))
-            else:
-                labels, summary = results.segment_scene(
-                    segmenter, cube, out, formats, smallest=sieve, confidence=confidence
-                )
-                if not labels.any() and (why := empty_bands.why_invalid(cube)):
-                    console.print(f"note: {why}", soft_wrap=True, markup=False)
-                summaries.append(summary)
-            line = sure.read(out, cube.name) if confidence else None
-        except InputError as error:
-            wrong[path] = str(error)
-            print(f"dgc: {error}", file=sys.stderr)
-            continue
-        wrong[path] = None
-        what = "complete already" if done else "segmented"
-        sure.tell(console, cube.name, what, line)
-    if summaries:
-        _sum_up(out, segmenter, summaries, confidence)
+            _tell_of_others(out, paths, console)
     return wrong
+
+
+def _segment_one(
+    segmenter: Segmenter,
+    cube: Cube,
+    out: str,
+    formats: Sequence[str],
+    sieve: int,
+    confidence: bool,
+    console: rich.console.Console,
+) -> results.Summary:
+    """Segments a scene if its maps are not finished, and says what was done and why."""
+    todo = results.plan(segmenter, cube, out, formats, smallest=sieve, confidence=confidence)
+    if todo.why is None:
+        cube = segmenter.adapt(cube)
+        labels = results.read_map(out, cube.name, formats, cube.shape[:2])
+        summary = results.summarise(segmenter, cube, labels)
+    else:
+        labels, summary = results.segment_scene(
+            segmenter, cube, out, todo.formats, smallest=sieve, confidence=todo.confidence
+        )
+        if not labels.any() and (why := empty_bands.why_invalid(cube)):
+            console.print(f"note: {why}", soft_wrap=True, markup=False)
+    line = sure.read(out, cube.name) if confidence else None
+    sure.tell(console, cube.name, todo.done(cube), line)
+    return summary
 
 
 def evaluate(
@@ -173,8 +187,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores a finished run against label maps.
 
-    Maps that the run itself has written of its own scenes are used if they are newer than model
-    and scene and the view is no finer; other scenes are segmented.
+    Maps that the run itself has written of its own scenes are used if they are finished, see
+    `dgc_jax.manifest`, and the view is no finer; other scenes are segmented.
 
     Args:
         workdir: folder of a finished run.
@@ -195,14 +209,15 @@ def evaluate(
         InputError: if there is no model, no scene, no label map, or one cannot be used.
     """
     console = console or rich.console.Console()
-    segmenter = load(workdir)
+    segmenter = model = load(workdir)
     groups = None if view_path is None else view.read(view_path, segmenter)
     becomes = None
     if groups is not None:
         becomes = view.of_shown(segmenter, groups)
         segmenter = view.apply(segmenter, groups)
     own_maps = scenes is None and not _given(reading) and (groups is None or becomes is not None)
-    by_hand = _as_table(table, segmenter.clusters)
+    shown = [k for k, name in enumerate(segmenter.names, 1) if name]
+    by_hand = _as_table(table, shown)
     chosen = {
         "labels": labels,
         "scenes": None if scenes is None else [scenes] if isinstance(scenes, str) else list(scenes),
@@ -221,7 +236,7 @@ def evaluate(
         )
     counts = None
     for scene in rich.progress.track(labelled, "evaluating", console=console):
-        found = _own_map(workdir, scene) if own_maps else None
+        found = _own_map(workdir, model, scene) if own_maps else None
         if found is None:
             found = segmenter.segment(scene.cube)
         elif becomes is not None:
@@ -234,10 +249,10 @@ def evaluate(
         )
     names = labelled[0].classes or segmenter.classes
     numbers = options.background(config) if data["background"] else segmenter.background
-    return {
-        "scenes": [scene.cube.name for scene in labelled],
-        "scores": scored(counts, names, numbers, by_hand),
-    }
+    scores = scored(counts[:, np.array(shown) - 1], names, numbers, by_hand)
+    classes_of = scores["cluster_to_class"].values()
+    scores["cluster_to_class"] = dict(zip(map(str, shown), classes_of, strict=True))
+    return {"scenes": [scene.cube.name for scene in labelled], "scores": scores}
 
 
 def merge(
@@ -256,7 +271,8 @@ def merge(
         groups: ids of the clusters of that level in each group; None: each is one of its own.
             One of the two must be given.
         names: names of the groups; without `groups` in the order of their ids.
-        out: JSON file to write; None: `view-<number of groups>.json` in the workdir.
+        out: JSON file to write; None: `view-<number of groups>.json` in the workdir or, if that
+            holds other groups, `view-<number of groups>-2.json` and so on.
 
     Returns:
         The path of the view, and its groups.
@@ -273,10 +289,26 @@ def merge(
     if groups is None:
         groups = [[group.id] for group in view.cut(segmenter, clusters or 0)]
     found = view.join(segmenter, groups, names, level=clusters)
-    path = out or os.path.join(workdir, f"view-{len(found)}.json")
+    content = json.dumps(view.as_json(segmenter, found), indent=1)
+    path = out or _view_path(workdir, len(found), content)
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(view.as_json(segmenter, found), file, indent=1)
+        file.write(content)
     return path, found
+
+
+def _view_path(workdir: str, groups: int, content: str) -> str:
+    """Where a view goes: the first name that is free or holds the same."""
+    for number in itertools.count(1):
+        path = os.path.join(workdir, f"view-{groups}{f'-{number}' if number > 1 else ''}.json")
+        try:
+            with open(path, encoding="utf-8") as file:
+                if json.loads(file.read()) == json.loads(content):
+                    return path
+        except FileNotFoundError:
+            return path
+        except (OSError, ValueError):
+            continue
+    raise AssertionError
 
 
 def _sum_up(
@@ -285,8 +317,30 @@ def _sum_up(
     """Writes the tables of all scenes together."""
     results.write_summaries(out, segmenter, summaries)
     if confidence:
+        scenes = sorted(summary.areas[0].scene for summary in summaries)
+        source = {"model": segmenter.content, "view": segmenter.seen, "scenes": scenes}
+        manifest.begin(out, "tables", "confidence", [_CONFIDENCE])
         lines = [sure.read(out, summary.areas[0].scene) for summary in summaries]
-        tables.write_confidence_csv(os.path.join(out, "confidence.csv"), lines)
+        tables.write_confidence_csv(os.path.join(out, _CONFIDENCE), lines)
+        manifest.finish(out, "tables", "confidence", source, [_CONFIDENCE])
+
+
+def _tell_of_others(out: str, paths: Sequence[str], console: rich.console.Console) -> None:
+    """Says which other maps the folder holds that were made in another way."""
+    names = {scene_name(path) for path in paths}
+    ways = {
+        name: tuple(record.made_from.get(what) for what in ("model", "view", "sieve"))
+        for name, record in manifest.read(out).get("maps", {}).items()
+    }
+    mine = {way for name, way in ways.items() if name in names}
+    others = [name for name, way in ways.items() if name not in names and way not in mine]
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        console.print(
+            f"note: {out} also holds maps of {', '.join(others[:3])}{more}, of another model, view "
+            "or sieve.",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _opened(path: str, how: Mapping[str, Any]) -> Cube:
@@ -297,36 +351,31 @@ def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (values or {}).items() if value is not None}
 
 
-def _as_table(table: Mapping[int, int] | None, clusters: int) -> list[int] | None:
-    """`{cluster: class}` as one class for each cluster, 0 for none."""
+def _as_table(table: Mapping[int, int] | None, clusters: Sequence[int]) -> list[int] | None:
+    """`{cluster: class}` as one class for each cluster that is shown, 0 for none."""
     if table is None:
         return None
-    unknown = [cluster for cluster in table if not 1 <= cluster <= clusters]
+    unknown = [cluster for cluster in table if cluster not in clusters]
     if unknown:
-        raise InputError(
-            f"--table: expected clusters from 1 to {clusters}, found {unknown[0]}; correct it."
-        )
-    return [table.get(cluster, 0) for cluster in range(1, clusters + 1)]
+        every = len(clusters) == clusters[-1]
+        known = f"from 1 to {len(clusters)}" if every else ", ".join(map(str, clusters))
+        raise InputError(f"--table: expected clusters {known}, found {unknown[0]}; correct it.")
+    return [table.get(cluster, 0) for cluster in clusters]
 
 
-def _own_map(workdir: str, scene: Scene) -> np.ndarray | None:
-    """The map that the run has written of a scene, if model and scene are not newer."""
-    folder, name = os.path.join(workdir, "maps"), scene.cube.name
+def _own_map(workdir: str, model: Segmenter, scene: Scene) -> np.ndarray | None:
+    """The map that the run has written of a scene, if it is finished."""
+    folder = os.path.join(workdir, "maps")
     try:
-        written = os.path.getmtime(os.path.join(folder, f"{name}.hdr"))
-        if written < max(map(os.path.getmtime, (model_path(workdir), scene.cube.path))):
+        if results.plan(model, scene.cube, folder).why is not None:
             return None
-        return results.read_map(folder, name, ("envi",), scene.cube.shape[:2])
-    except (OSError, InputError):  # no map, a remote scene, or a map of another size
+        return results.read_map(folder, scene.cube.name, ("envi",), scene.cube.shape[:2])
+    except InputError:  # no manifest
         return None
 
 
-def _claim(out: str, workdir: str, segmenter: Segmenter, paths: Sequence[str], sieve: int) -> None:
-    """Makes a folder this model's and sieve's own, or finds that it is.
-
-    Raises:
-        InputError: if maps would overwrite scenes or a run, or lie beside those of another model.
-    """
+def _check_folder(out: str, paths: Sequence[str]) -> None:
+    """Refuses the folder of the scenes and the workdir of a run."""
     folder = os.path.realpath(out)
     if folder in {os.path.dirname(os.path.realpath(path)) for path in paths}:
         raise InputError(
@@ -337,24 +386,17 @@ def _claim(out: str, workdir: str, segmenter: Segmenter, paths: Sequence[str], s
         raise InputError(
             f"--out={out}: expected a folder for maps, found the workdir of a run; name another."
         )
-    note = os.path.join(out, _NOTE)
-    if os.path.exists(note):
-        try:
-            with open(note, encoding="utf-8") as file:
-                theirs = json.load(file)
-        except (OSError, ValueError):
-            theirs = {}
-        if theirs.get("model") != segmenter.identity:
-            raise InputError(
-                f"--out={out}: expected a new folder or one with maps of {workdir}, found maps of "
-                f"another model (of {theirs.get('workdir')}); name another folder or delete it."
-            )
-        if theirs.get("sieve", 0) != sieve:
-            raise InputError(
-                f"--sieve {sieve}: expected a new folder or one with such maps, found maps of "
-                f"--sieve {theirs.get('sieve', 0)} in {out}; name another folder or delete it."
-            )
-        return
-    with replacing(note) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        note_of = {"workdir": os.path.abspath(workdir), "model": segmenter.identity}
-        json.dump(note_of | {"sieve": sieve}, file)
+
+
+def _check_files(
+    out: str, segmenter: Segmenter, paths: Sequence[str], formats: Sequence[str], confidence: bool
+) -> None:
+    """Refuses to overwrite what is not of these scenes."""
+    wanted = {
+        ("maps", name): results.files(name, formats, segmenter, confidence=confidence)
+        for name in map(scene_name, paths)
+    }
+    wanted["tables", "all"] = list(results.TABLES)
+    if confidence:
+        wanted["tables", "confidence"] = [_CONFIDENCE]
+    manifest.refuse_clashes(out, "--out", wanted)

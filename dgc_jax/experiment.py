@@ -10,6 +10,7 @@ A finished workdir holds, besides what training leaves there:
 Many processes (`dgc_jax.processes`) train and segment together, and the first sums up.
 """
 
+import contextlib
 import json
 import os
 import warnings
@@ -22,9 +23,10 @@ import numpy as np
 import rich.console
 import rich.progress
 
-from dgc_jax import names, processes
+from dgc_jax import lock, manifest, names, processes
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.model import tree
@@ -35,14 +37,19 @@ from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
 from dgc_jax.show.tables import print_scores
 from dgc_jax.train import loop, options
-from dgc_jax.train.checkpoint import Model, save_model
+from dgc_jax.train.checkpoint import Model, has_checkpoint, save_model
 from dgc_jax.train.log import history
+
+_SUMMARY, _REPORT = "summary.json", "report.html"
 
 
 def run(
     config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console | None = None
 ) -> dict[str, Any]:
     """Runs an experiment to its end, from wherever an earlier run of it stopped.
+
+    One that is finished (see `dgc_jax.manifest`) is left as it is. If only some of its results are
+    missing, these are written again.
 
     Args:
         config: see `configs/default.py`.
@@ -53,14 +60,31 @@ def run(
         The content of `summary.json`.
 
     Raises:
-        InputError: if the configuration, the scenes or the workdir cannot be used.
+        InputError: if the configuration, the scenes or the workdir cannot be used: it is of
+            another configuration, its scenes have changed since, or another process is at work.
         DivergedError: if a loss is not finite.
     """
     console = console or rich.console.Console(quiet=not processes.first())
-    summary_path = os.path.join(workdir, "summary.json")
     options.check(config)
-    loop.claim(workdir, config)
-    if processes.from_first(os.path.exists(summary_path)):
+    with contextlib.ExitStack() as stack:
+        with processes.agreeing(f"--workdir={workdir}"):
+            if processes.first():
+                stack.enter_context(lock.alone(workdir, "--workdir"))
+        loop.claim(workdir, config)
+        return _run(config, workdir, console)
+
+
+def _run(
+    config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console
+) -> dict[str, Any]:
+    summary_path = os.path.join(workdir, "summary.json")
+    why: str | None = None
+    with processes.agreeing(f"--workdir={workdir}"):
+        if processes.first():
+            why = _why_unfinished(config, workdir, console)
+            if why is not None:
+                _check_names(config, workdir)
+    if processes.from_first(why is None):
         summary = _read(summary_path)
         console.print(
             f"{workdir} is finished already ({summary['stopped_because']}).", soft_wrap=True
@@ -68,12 +92,18 @@ def run(
         _point_at_results(workdir, console)
         return summary
 
+    if why:
+        console.print(
+            f"The results in {workdir} are written anew, because {why}.",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
     maps = os.path.join(workdir, "maps")
     trained = loop.train(config, workdir, console, probes.pictures)
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
             save_model(workdir, merged(config, trained))
             together.clean(maps)  # what a job that was killed has left
+            manifest.begin(workdir, "results", "run", [_SUMMARY])
     segmenter = load(workdir)
     summaries: list[results.Summary] = []
     portraits: list[Portrait] = []
@@ -124,8 +154,9 @@ def run(
         if counts is None
         else scored(counts, segmenter.classes, segmenter.background),
     }
+    manifest.begin(workdir, "report", _REPORT, [_REPORT])
     write_report(
-        os.path.join(workdir, "report.html"),
+        os.path.join(workdir, _REPORT),
         segmenter,
         portraits,
         title=names.text(os.path.basename(os.path.abspath(workdir))),
@@ -134,6 +165,11 @@ def run(
     )
     with replacing(summary_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(summary, file, indent=1)
+    labels = provenance.of_labels(trained.scenes)
+    source = {"model": segmenter.content, "view": segmenter.seen} | labels
+    scenes = provenance.of_scenes(trained.scenes)
+    manifest.finish(workdir, "report", _REPORT, source | scenes, [_REPORT])
+    manifest.finish(workdir, "results", "run", labels, [_SUMMARY])
     processes.wait()
     if summary["scores"]:
         print_scores(summary["scores"], console)
@@ -142,6 +178,64 @@ def run(
     )
     _point_at_results(workdir, console)
     return summary
+
+
+def _why_unfinished(
+    config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console
+) -> str | None:
+    """Why something is still to be done, in words to follow "because"; None: nothing is.
+
+    Raises:
+        InputError: if the run is finished, but its scenes are others now.
+    """
+    if not os.path.exists(os.path.join(workdir, _SUMMARY)):
+        return ""
+    before = manifest.get(workdir, "training", "scenes")
+    if before is None:
+        console.print(f"note: an earlier version made {workdir}, and kept no record of its scenes.")
+        return None
+    labels = None
+    if config.data.scenes != "leaves":  # which are what the configuration says
+        try:
+            scenes = options.scenes(config)
+        except InputError as error:
+            console.print(
+                f"note: whether its scenes have changed cannot be told: {error}",
+                markup=False, soft_wrap=True,
+            )  # fmt: skip
+        else:
+            labels = provenance.of_labels(scenes)
+            if told := manifest.difference(before.made_from, provenance.of_scenes(scenes)):
+                raise InputError(
+                    f"--workdir={workdir}: expected a finished run of these scenes, found one of "
+                    f"others ({told}); name another workdir or delete that one."
+                )
+    maps = os.path.join(workdir, "maps")
+    parts = [
+        (workdir, "results", "run", labels),
+        (workdir, "report", _REPORT, None),
+        (workdir, "tables", "all", None),
+        *((maps, "maps", name, None) for name in manifest.read(maps).get("maps", {"": None})),
+    ]
+    why = next((why for part in parts if (why := manifest.why_unfinished(*part)) is not None), None)
+    if why is not None and not has_checkpoint(workdir):
+        console.print(
+            f"note: of its results, {why}; its checkpoints are gone, so use dgc report and dgc "
+            "segment to write them anew.",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+        return None
+    return why
+
+
+def _check_names(config: ml_collections.ConfigDict, workdir: str) -> None:
+    """Refuses scenes whose maps would overwrite one another, before hours of work."""
+    wanted = {
+        ("maps", name): results.files(name, ("envi", "png"), confidence=False)
+        for name in options.names(config)
+    }
+    maps = os.path.join(workdir, "maps")
+    manifest.refuse_clashes(maps, "data.scenes", wanted, foreign=False)
 
 
 def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:

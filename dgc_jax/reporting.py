@@ -15,9 +15,10 @@ import ml_collections
 import rich.console
 import rich.progress
 
-from dgc_jax import names
+from dgc_jax import lock, manifest, names
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.data import provenance
 from dgc_jax.errors import InputError
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
@@ -52,7 +53,7 @@ def report(
 
     Raises:
         InputError: if there is no model, no scene, no label map where they are asked for, or the
-            file cannot be written.
+            file cannot be written, because another process is at work in its folder, say.
     """
     console = console or rich.console.Console()
     path = out or os.path.join(workdir, "report.html")
@@ -72,19 +73,29 @@ def report(
             f"--labels={labels}: expected label maps beside the scenes, found none; give a pattern "
             'such as {stem}_labels.png, in which {stem} is the scene\'s name, or "" for none.'
         )
-    for scene in rich.progress.track(found, "segmenting", console=console):
-        portraits.append(Portrait(segmenter, scene, len(found)))
-        portraits[-1].look(segmenter, scene.cube)
-    write_report(
-        path,
-        segmenter,
-        portraits,
-        title=names.text(os.path.basename(os.path.abspath(workdir))),
-        summary=_json(os.path.join(workdir, "summary.json")),
-        history=history(workdir),
-        groups=groups,
-        stability=_stability(workdir, segmenter),
-    )
+    source = {"model": segmenter.content, "view": segmenter.seen}
+    if groups is not None:
+        source["view"] = view.apply(segmenter, groups).seen
+    source |= provenance.of_labels(found) | provenance.of_scenes(found)
+    folder, name = os.path.split(os.path.abspath(path))
+    with lock.alone(folder, "--out"):
+        # Only what the manifest knows is safe from it, as the user names the file.
+        manifest.refuse_clashes(folder, "--out", {("report", name): [name]}, foreign=False)
+        for scene in rich.progress.track(found, "segmenting", console=console):
+            portraits.append(Portrait(segmenter, scene, len(found)))
+            portraits[-1].look(segmenter, scene.cube)
+        manifest.begin(folder, "report", name, [name])
+        write_report(
+            path,
+            segmenter,
+            portraits,
+            title=names.text(os.path.basename(os.path.abspath(workdir))),
+            summary=_json(os.path.join(workdir, "summary.json")),
+            history=history(workdir),
+            groups=groups,
+            stability=_stability(workdir, segmenter),
+        )
+        manifest.finish(folder, "report", name, source, [name])
     return path
 
 

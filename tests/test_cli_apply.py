@@ -21,6 +21,7 @@ from dgc_jax.apply.sieve import sieve
 from dgc_jax.cli import main
 from dgc_jax.data import leaves
 from dgc_jax.data.cube import Cube, Pending
+from dgc_jax.lock import alone
 
 FORMATS = "npy,png,envi,zarr,geotiff"
 
@@ -50,6 +51,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         )
         PIL.Image.fromarray(labels[: 40 - 7 * number]).save(folder / f"new{number}_labels.png")
     (folder / "broken.npy").write_bytes(b"no array")
+    return folder
+
+
+def other_model(tiny_run: TinyRun, folder: pathlib.Path) -> pathlib.Path:
+    """The tiny run's model, but for a number."""
+    shutil.copytree(tiny_run.workdir / "checkpoints" / "model", folder / "checkpoints" / "model")
+    about = folder / "checkpoints" / "model" / "about.json"
+    told = json.loads(about.read_text())
+    about.write_text(json.dumps(told | {"similarity_floor": 0.123}))
     return folder
 
 
@@ -208,22 +218,137 @@ def test_sieved_maps_have_no_small_regions_and_their_own_spectra(
         np.testing.assert_allclose(mean, reflectance[labels == cluster].mean(0), rtol=1e-4)
 
 
-def test_maps_of_another_sieve_are_not_taken_for_finished(
+def test_maps_are_made_anew_for_every_other_way_of_making_them(
     tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    call = ["segment", tiny_run.workdir, folder / "new0.hdr", "--out", tmp_path, "--format", "npy"]
-    assert dgc(*call).exit_code == 0
-    assert "complete already" in dgc(*call, "--sieve", 0).stdout
-    result = dgc(*call, "--sieve", 8)
+    out, scene = tmp_path / "out", tmp_path / "a" / "new0.hdr"
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for ending in (".hdr", ".img"):
+            shutil.copy(folder / f"new0{ending}", tmp_path / name)
+    np.save(tmp_path / "half.npy", np.arange(1600).reshape(40, 40) < 800)
+    segmenter = load(str(tiny_run.workdir))
+    plain = segmenter.segment(open_cube(scene))
+
+    def call(*more: object, of: pathlib.Path = scene) -> np.ndarray:
+        """The map, made by a first call, and left as it is by a second."""
+        words = ["segment", tiny_run.workdir, of, "--out", out, "--format", "npy", *more]
+        result = dgc(*words)
+        assert result.exit_code == 0, result.output
+        told.append(result.stdout.splitlines()[0])
+        assert "new0: complete already" in dgc(*words).stdout
+        return np.load(out / "new0.npy")
+
+    told: list[str] = []
+    np.testing.assert_array_equal(call(), plain)
+    masked = np.where(np.arange(1600).reshape(40, 40) < 800, plain, 0)
+    half = segmenter.segment(open_cube(scene, mask=tmp_path / "half.npy"))
+    np.testing.assert_array_equal(half > 0, masked > 0)
+    np.testing.assert_array_equal(call("--mask", tmp_path / "half.npy"), half)
+    np.testing.assert_array_equal(call("--sieve", 30), sieve(plain, 30))
+    np.testing.assert_array_equal(call(of=tmp_path / "b" / "new0.hdr"), plain)
+    stored = np.fromfile(scene.with_suffix(".img"), "<f4").reshape(40, -1)
+    stored[::-1].tofile(scene.with_suffix(".img"))
+    call()
+    np.testing.assert_array_equal(np.load(out / "new0.npy"), segmenter.segment(open_cube(scene)))
+    assert told[0] == "new0: segmented"
+    assert told[1] == f"new0: segmented anew, because mask is {tmp_path}/half.npy, was none"
+    assert told[2].startswith("new0: segmented anew, because sieve is 30, was 0, mask is none, was")
+    assert f"scene is {tmp_path}/b/new0.hdr, was {scene}" in told[3]
+    assert "because scene is" in told[4]
+    assert told[4] != told[3]
+
+
+def test_maps_that_were_copied_from_another_folder_are_those_of_their_model(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    copy, scene = tmp_path / "copy", f"{tiny_run.scenes}/leaf_00.zarr"
+    shutil.copytree(tiny_run.workdir / "maps", copy)
+    call = ["segment", tiny_run.workdir, scene, "--out", copy]
+    assert "leaf_00: complete already" in dgc(*call).stdout
+    other = other_model(tiny_run, tmp_path / "other")
+    result = dgc("segment", other, scene, "--out", copy)
+    assert result.exit_code == 0
+    assert "leaf_00: segmented anew, because model is " in result.stdout
+    assert f"note: {copy} also holds maps of leaf_01, of another model, view or sieve." in (
+        result.stdout
+    )
+    (copy / "manifest.json").unlink()  # nothing tells what they were made from
+    before = (copy / "leaf_00.img").read_bytes()
+    result = dgc(*call)
     assert result.exit_code == 2
-    assert "--sieve 8: expected a new folder" in result.stderr
-    assert "found maps of --sieve 0" in result.stderr
-    # Maps of a version that had no sieve have none.
-    note = tmp_path / "segmented_by.json"
-    told = json.loads(note.read_text())
-    del told["sieve"]
-    note.write_text(json.dumps(told))
+    assert "found leaf_00.hdr, of which manifest.json does not say" in result.stderr
+    assert (copy / "leaf_00.img").read_bytes() == before
+
+
+def test_killed_while_maps_are_made_anew_takes_them_neither_for_the_old_nor_the_new(
+    tiny_run: TinyRun,
+    folder: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    call = ["segment", tiny_run.workdir, folder / "new0.hdr", "--out", tmp_path]
     assert dgc(*call).exit_code == 0
+    plain = (tmp_path / "new0.img").read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dgc_jax.show.results.write_overlay", killed)
+        dgc(*call, "--sieve", 40)
+    assert (tmp_path / "new0.img").read_bytes() != plain
+    result = dgc(*call)
+    assert "new0: segmented anew, because its writing was interrupted" in result.stdout
+    assert (tmp_path / "new0.img").read_bytes() == plain
+
+
+def test_maps_made_anew_leave_no_old_one_in_another_format(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    call = ["segment", tiny_run.workdir, folder / "new0.hdr", "--out", tmp_path]
+    assert dgc(*call, "--format", "npy,zarr").exit_code == 0
+    assert dgc(*call, "--format", "envi", "--sieve", 40).exit_code == 0
+    labels = np.fromfile(tmp_path / "new0.img", np.uint8).reshape(40, 40)
+    np.testing.assert_array_equal(np.load(tmp_path / "new0.npy"), labels)
+    store = ts.open({"driver": "zarr3", "kvstore": f"file://{tmp_path}/new0.zarr/"}).result()
+    np.testing.assert_array_equal(store.read().result(), labels)
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "shared"),
+    [
+        (("a", "a_overlay"), ["--format", "png"], "a_overlay.png"),
+        (("a", "a_margin"), ["--format", "npy", "--confidence"], "a_margin.npy"),
+        (("spectra",), ["--format", "png"], "spectra.png"),
+    ],
+)
+def test_scenes_whose_files_would_overwrite_others_are_refused(
+    tiny_run: TinyRun, tmp_path: pathlib.Path, names: list[str], more: list[str], shared: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    paths = [tmp_path / "in" / f"{name}.npy" for name in names]
+    for path in paths:
+        np.save(path, np.full((9, 9, 301), 0.5, np.float32))
+    result = dgc("segment", tiny_run.workdir, *paths, "--out", tmp_path / "out", *more)
+    assert result.exit_code == 2
+    assert f"found {shared} to be one of" in result.stderr
+    assert not list((tmp_path / "out").iterdir())
+    if len(paths) == 2:  # nor one after the other
+        call = ["segment", tiny_run.workdir, "--out", tmp_path / "out", *more]
+        assert dgc(*call, paths[0]).exit_code == 0
+        result = dgc(*call, paths[1])
+        assert result.exit_code == 2
+        assert f"found {shared} to be one of" in result.stderr
+
+
+def test_second_process_in_a_folder_of_maps_is_refused(
+    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with alone(tmp_path, "--out"):
+        result = dgc("segment", tiny_run.workdir, folder / "new0.hdr", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "expected a folder in which no other process is at work, found process" in result.stderr
 
 
 def test_scene_is_read_once(
@@ -252,20 +377,6 @@ def test_folder_of_the_scenes_is_refused_for_maps(tiny_run: TinyRun, folder: pat
     assert result.exit_code == 2
     assert "expected a folder without the scenes" in result.stderr
     assert sorted(folder.iterdir()) == before
-
-
-def test_maps_of_another_model_are_not_mixed_in(
-    tiny_run: TinyRun, folder: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(tiny_run.workdir / "checkpoints" / "model", other / "checkpoints" / "model")
-    about = other / "checkpoints" / "model" / "about.json"
-    about.write_text(about.read_text().replace('"step": 12', '"step": 13'))
-    call = [folder / "new0.hdr", "--out", tmp_path / "out"]
-    assert dgc("segment", tiny_run.workdir, *call).exit_code == 0
-    result = dgc("segment", other, *call)
-    assert result.exit_code == 2
-    assert f"found maps of another model (of {tiny_run.workdir})" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,11 @@ def test_prepare_writes_every_scene_and_skips_it_the_next_time(tmp_path, good):
     out = tmp_path / "out"
     first = run("prepare", tmp_path, "--out", out)
     assert first.exit_code == 0, first.output
-    assert sorted(path.name for path in out.iterdir()) == ["good.zarr", "other.zarr"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "good.zarr",
+        "manifest.json",
+        "other.zarr",
+    ]
     assert first.stdout.count(": written") == 2
     np.testing.assert_array_equal(
         open_cube(out / "other.zarr").read(0, 0, 40, 50)[0], reflectance()

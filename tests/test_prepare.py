@@ -1,5 +1,6 @@
 """Preparing scenes as sharded zarr3, seen through TensorStore and through `open_cube`."""
 
+import dataclasses
 import json
 import os
 
@@ -9,7 +10,7 @@ import tensorstore as ts
 
 from dgc_jax.data import prepare as preparing
 from dgc_jax.data.cube import open_cube
-from dgc_jax.data.prepare import create_store, prepare, store_path
+from dgc_jax.data.prepare import create_store, prepare, store_path, why_unprepared
 from dgc_jax.errors import InputError
 
 CENTRES = np.linspace(400, 1000, 7)
@@ -143,16 +144,72 @@ def test_an_interrupted_run_leaves_no_finished_output(tmp_path, scene):
     np.testing.assert_array_equal(zarr3(tmp_path / "scene.zarr").read().result(), values())
 
 
-def test_another_scene_of_the_same_name_is_not_taken_for_this_one(tmp_path, scene):
+@pytest.mark.parametrize("what", ["mask", "white", "wavelengths", "axes", "another scene", "bands"])
+def test_a_scene_of_other_options_is_written_anew_and_says_why(tmp_path, scene, what):
     out = tmp_path / "out"
     prepare(open_cube(scene), out)
-    for other in (values()[:9], values("f4")):
-        np.save(scene, other)
-        with pytest.raises(InputError, match=r"scene\.zarr is there already.*remove it or choose"):
-            prepare(open_cube(scene), out)
-    np.save(scene, values())
-    with pytest.raises(InputError, match="is there already"):
-        prepare(open_cube(scene, wavelengths=CENTRES), out)
+    np.save(tmp_path / "mask.npy", np.arange(70 * 45).reshape(70, 45) < 500)
+    np.save(tmp_path / "white.npy", np.full((1, 45, 7), 2000.0))
+    (tmp_path / "b").mkdir()
+    np.save(tmp_path / "b" / "scene.npy", values() + 1)
+    cube = {
+        "mask": lambda: open_cube(scene, mask=tmp_path / "mask.npy"),
+        "white": lambda: open_cube(scene, white=tmp_path / "white.npy"),
+        "wavelengths": lambda: open_cube(scene, wavelengths=CENTRES),
+        "axes": lambda: open_cube(scene, axes="crb"),
+        "another scene": lambda: open_cube(tmp_path / "b" / "scene.npy"),
+        "bands": lambda: dataclasses.replace(
+            open_cube(scene), bands=np.array([2, 3]), shape=(70, 45, 2)
+        ),
+    }[what]()
+    told = {"another scene": f"scene is {tmp_path}/b/scene.npy, was {scene}"}
+    assert told.get(what, what) in str(why_unprepared(cube, out))
+    assert prepare(cube, out)
+    rows, columns, _ = cube.shape
+    again = open_cube(out / "scene.zarr")
+    for got, expected in zip(
+        again.read(0, 0, rows, columns), cube.read(0, 0, rows, columns), strict=True
+    ):
+        np.testing.assert_array_equal(got, expected)
+    assert not prepare(cube, out)
+
+
+def test_a_scene_or_mask_that_has_changed_since_is_told_and_written_anew(tmp_path, scene):
+    def cube():
+        return open_cube(scene, mask=tmp_path / "mask.npy")
+
+    mask = np.ones((70, 45), bool)
+    np.save(tmp_path / "mask.npy", mask)
+    prepare(cube(), tmp_path / "out")
+    np.save(scene, values()[::-1])  # of the same size
+    assert why_unprepared(cube(), tmp_path / "out") == f"{scene} has changed since"
+    assert prepare(cube(), tmp_path / "out")
+    mask[:9] = False
+    np.save(tmp_path / "mask.npy", mask)
+    assert why_unprepared(cube(), tmp_path / "out") == f"{tmp_path}/mask.npy has changed since"
+    assert prepare(cube(), tmp_path / "out")
+    expected = np.where(mask[..., None], values()[::-1], 0)
+    store = zarr3(tmp_path / "out" / "scene.zarr")
+    np.testing.assert_array_equal(store.read().result(), expected)
+
+
+def test_a_store_that_has_lost_a_shard_is_written_anew(tmp_path, scene):
+    cube = open_cube(scene)
+    prepare(cube, tmp_path / "out")
+    shard = next(p for p in (tmp_path / "out" / "scene.zarr" / "c").rglob("*") if p.is_file())
+    shard.unlink()
+    assert "scene.zarr has" in str(why_unprepared(cube, tmp_path / "out"))
+    assert prepare(cube, tmp_path / "out")
+
+
+def test_what_no_manifest_knows_of_and_the_scene_itself_are_not_overwritten(tmp_path, scene):
+    create_store(str(tmp_path / "out" / "scene.zarr"), (4, 4, 2), "f4").write(1).result()
+    with pytest.raises(InputError, match=r"found scene\.zarr, of which manifest"):
+        prepare(open_cube(scene), tmp_path / "out")
+    np.testing.assert_array_equal(zarr3(tmp_path / "out" / "scene.zarr").read().result(), 1)
+    prepare(open_cube(scene), tmp_path / "in")
+    with pytest.raises(InputError, match="expected a folder without the scene"):
+        prepare(open_cube(tmp_path / "in" / "scene.zarr"), tmp_path / "in")
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, scene):

@@ -16,11 +16,13 @@ import jax
 import numpy as np
 import PIL.Image
 import pytest
+import rich.console
 import spectral.io.envi
 from conftest import ROOT, TinyRun
 
 from dgc_jax import DivergedError, InputError, run
-from dgc_jax.train import loop
+from dgc_jax.lock import alone
+from dgc_jax.train import loop, options
 from dgc_jax.train.checkpoint import load_model
 
 CLASSES = ("flat background", "textured background", "healthy leaf", "lesion")
@@ -336,6 +338,101 @@ def test_run_killed_after_its_last_step_only_writes_what_is_missing(
     assert lines(workdir) == lines(tiny_run.workdir)
     for name in ("areas.csv", "spectra.csv", "maps/leaf_01.hdr"):
         assert (workdir / name).read_bytes() == (tiny_run.workdir / name).read_bytes()
+
+
+def test_run_goes_on_without_its_log(tiny_run: TinyRun, tmp_path: pathlib.Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted(patch, 4)
+        with pytest.raises(Interruption):
+            run(tiny_run.config(), str(tmp_path))
+    (tmp_path / "metrics.jsonl").unlink()
+    with pytest.raises(InputError, match="a run that differs in seed"):  # it is still that run's
+        run(tiny_run.config(seed=5), str(tmp_path))
+    run(tiny_run.config(), str(tmp_path))
+    assert_same_bits(tmp_path, tiny_run.workdir)
+    assert lines(tmp_path) == lines(tiny_run.workdir)[4:]
+
+
+def test_finished_run_that_has_lost_results_writes_them_anew_and_says_why(
+    tiny_run: TinyRun, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run.workdir, workdir)
+    (workdir / "maps" / "leaf_01.img").write_bytes(b"short")
+    run(tiny_run.config(), str(workdir))
+    told = f"{workdir} are written anew, because leaf_01.img has 5 bytes, and had 2304"
+    assert told in capsys.readouterr().out
+    for name in ("leaf_00.img", "leaf_01.img", "manifest.json"):
+        written, expected = workdir / "maps" / name, tiny_run.workdir / "maps" / name
+        assert written.read_bytes() == expected.read_bytes()
+    (workdir / "report.html").unlink()
+    for step in saved_steps(workdir):
+        shutil.rmtree(workdir / "checkpoints" / str(step))
+    run(tiny_run.config(), str(workdir))  # which would train again
+    said = capsys.readouterr().out
+    assert "report.html is not there; its checkpoints are gone" in said
+    assert "is finished already" in said
+
+
+def edit(workdir: pathlib.Path, change: str, by: int) -> None:
+    """Makes it look as if the files of a scene had changed since they were trained on."""
+    path = workdir / "manifest.json"
+    content = json.loads(path.read_text())
+    (file,) = content["training"]["scenes"]["from"]["leaf_01: scene"]
+    file[change] += by
+    path.write_text(json.dumps(content))
+
+
+def test_finished_run_of_scenes_that_have_changed_since_is_not_taken_for_theirs(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run.workdir, workdir)
+    edit(workdir, "modified", 1)
+    with pytest.raises(
+        InputError, match=r"found one of others \(.*leaf_01\.zarr has changed since"
+    ):
+        run(tiny_run.config(), str(workdir))
+
+
+def test_training_goes_on_with_the_scenes_with_which_it_began(
+    tiny_run: TinyRun, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workdir, console = tmp_path / "run", rich.console.Console()
+    shutil.copytree(tiny_run.workdir, workdir)
+    scenes = options.scenes(tiny_run.config())
+    loop._note_scenes(str(workdir), scenes, console)
+    assert not capsys.readouterr().out
+    edit(workdir, "modified", 1)
+    loop._note_scenes(str(workdir), scenes, console)  # copied anew, say
+    said = capsys.readouterr().out
+    assert re.search(r"warning: .*leaf_01\.zarr has changed since, of the same size", said)
+    edit(workdir, "bytes", 1)
+    with pytest.raises(InputError, match="expected the scenes with which its training began"):
+        loop._note_scenes(str(workdir), scenes, console)
+    with pytest.raises(InputError, match="leaf_01: scene is none"):
+        loop._note_scenes(str(workdir), scenes[:1], console)
+
+
+def test_second_process_in_a_workdir_is_refused_and_told_who_is_there(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    with (
+        alone(tmp_path, "--workdir"),
+        pytest.raises(InputError, match=f"--workdir={tmp_path}: .*found process {os.getpid()} on"),
+    ):
+        run(tiny_run.config(), str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_scenes_whose_maps_would_overwrite_one_another_are_refused_before_training(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    for name in ("a", "a_overlay"):
+        np.save(tmp_path / f"{name}.npy", SPECTRA[None])
+    config = tiny_run.config(data__scenes=str(tmp_path / "*.npy"), **SMALL)
+    with pytest.raises(InputError, match=r"found a_overlay\.png to be one of maps a_overlay and"):
+        run(config, str(tmp_path / "run"))
 
 
 def test_loss_that_is_not_finite_stops_the_run_and_its_last_checkpoint_stands(

@@ -1,13 +1,17 @@
 """Views: levels of the merge tree and groups chosen by hand, as files and applied."""
 
+import csv
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import click.testing
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import rasterio
+import spectral.io.envi
 from conftest import TinyRun, merge_spectra
 from sklearn.metrics import adjusted_rand_score
 
@@ -15,6 +19,7 @@ from dgc_jax import InputError, Segmenter, commands, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.cli import main
 from dgc_jax.model import tree
+from dgc_jax.show import maps, overlay
 from dgc_jax.show.palette import colours
 from dgc_jax.train.checkpoint import load_model, save_model
 
@@ -45,6 +50,8 @@ def merge(clusters: int) -> tree.Merge:
 EVERY = list(range(1, 9))
 """Ids of the finest level of the tiny run, in which all trained clusters have pixels."""
 
+EVERY_NAME = [f"cluster {k}" for k in EVERY]
+
 
 @pytest.fixture(scope="module")
 def merged() -> tree.Merge:
@@ -71,8 +78,10 @@ def test_every_level_of_a_model_labels_as_the_tree_cut_there(
         groups = np.array([0, *(tree.cut_tree(segmenter.tree, clusters) + 1)])
         assert segmenter.live.tolist() == list(range(8))
         assert adjusted_rand_score(groups[nearest].ravel(), labels.ravel()) == 1
-        assert len(seen.names) == len(seen.colours) - 1 == max(clusters, 3)
-        assert seen.names[:3] == segmenter.names
+        ids = np.unique(labels[labels > 0]).tolist()
+        assert len(seen.names) == len(seen.colours) - 1 == ids[-1]
+        assert [k for k, name in enumerate(seen.names, 1) if name] == ids
+        assert all(name in ("", own) for name, own in zip(seen.names, EVERY_NAME, strict=False))
         np.testing.assert_array_equal(seen.colours, segmenter.leaf_colours[: len(seen.colours)])
         if clusters == 3:
             np.testing.assert_array_equal(labels, own)
@@ -185,7 +194,7 @@ def test_a_model_of_an_earlier_version_and_its_views_mean_what_they_did(
     path.write_text(json.dumps({"model": old.identity, "clusters": lines}))
     seen = old.with_view(str(path))
     np.testing.assert_array_equal(seen.segment(cube), np.array([0, 1, 2, 1])[own])
-    assert seen.names == ("ground", "leaf", "cluster 3")
+    assert seen.names == ("ground", "leaf")
     for clusters in (1, 2, 3):
         of = {k for group in view.cut(old, clusters) for k in group.of}
         assert of == {1, 2, 3}
@@ -237,9 +246,9 @@ def test_a_view_relabels_maps_and_sums_probabilities(segmenter: Segmenter, scene
     p, q = (np.asarray(each.probabilities(crop[None], valid[None])) for each in (segmenter, seen))
     np.testing.assert_allclose(q[..., 0], p[..., 0] + p[..., 2], atol=1e-6)
     np.testing.assert_allclose(q[..., 1], p[..., 1], atol=1e-6)
-    assert not q[..., 2].any()
-    assert seen.names == ("ground", segmenter.names[1], segmenter.names[2])
-    np.testing.assert_array_equal(seen.colours, segmenter.colours)
+    assert q.shape[-1] == 2
+    assert seen.names == ("ground", segmenter.names[1])
+    np.testing.assert_array_equal(seen.colours, segmenter.colours[:3])
     assert seen.identity != segmenter.identity
 
 
@@ -276,7 +285,10 @@ def test_segment_and_evaluate_take_a_view(
     np.testing.assert_array_equal(found, np.array([0, 1, 2, 2])[fine])
     assert "leaf" in (out / "areas.csv").read_text()
     other = dgc("segment", tiny_run.workdir, scene, "--out", out, "--format", "npy")
-    assert other.exit_code == 2  # those are maps of another view
+    assert other.exit_code == 0
+    assert "segmented anew, because view is " in other.stdout
+    found = np.load(out / f"{pathlib.Path(scene).stem}.npy")
+    np.testing.assert_array_equal(found, fine)
     labels = "{stem}_labels.*"
     scores = commands.evaluate(str(tiny_run.workdir), labels, view_path=str(path))["scores"]
     again = commands.evaluate(
@@ -294,6 +306,7 @@ def test_segment_and_evaluate_take_a_view(
         (["--groups", "1,4"], "expected every cluster from 1 to 3 at most once, found cluster 4"),
         (["--groups", "1,2;2"], "found cluster 2 twice"),
         (["--groups", "1;;2"], "found an empty group"),
+        (["--groups", "1,2;3", "--names", "a;"], "expected a name for each group, found an empty"),
         (["--groups", "1-x"], "expected cluster numbers such as 1,2;4-7, found '1-x'"),
         ([], "expected --clusters or --groups, found neither"),
         (
@@ -359,3 +372,64 @@ def test_groups_that_leave_a_cluster_out_are_refused(tiny_run: TinyRun) -> None:
     groups = view.cut(segmenter, 3)
     with pytest.raises(InputError, match=r"every cluster from 1 to .*, found others"):
         view.apply(segmenter, groups[:2])
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("groups", [[1, 3], [1, 2], [1, 2, 3]])
+def test_merged_away_clusters_are_in_no_legend_table_or_file(
+    segmenter: Segmenter, tiny_run: TinyRun, scene: str, tmp_path: pathlib.Path, groups: list[int]
+) -> None:
+    left = [1, *({2, 3} - set(groups))]
+    names = {1: "ground", 2: "cluster 2", 3: "cluster 3"}
+    view_file, out = tmp_path / "v.json", tmp_path / "maps"
+    commands.merge(str(tiny_run.workdir), groups=[groups], names=["ground"], out=str(view_file))
+    done = dgc(
+        "segment", tiny_run.workdir, scene, "--out", out, "--format", "npy,png,envi,zarr,geotiff",
+        "--view", view_file,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    stem = out / pathlib.Path(scene).stem
+    with open(out / "areas.csv", encoding="utf-8", newline="") as file:
+        areas = list(csv.DictReader(file))
+    assert [(int(row["cluster"]), row["name"]) for row in areas] == [(k, names[k]) for k in left]
+    with open(out / "spectra.csv", encoding="utf-8", newline="") as file:
+        header = next(csv.reader(file))
+    assert header[2:] == [f"{names[k]}_{what}" for k in left for what in ("mean", "std")]
+    by_label = ["no data", *(names[k] if k in left else "unused" for k in range(1, max(left) + 1))]
+    envi = spectral.io.envi.open(f"{stem}.hdr", f"{stem}.img")
+    assert envi.metadata["class names"] == by_label
+    about = json.loads((stem.with_suffix(".zarr") / "zarr.json").read_text())["attributes"]
+    assert about["class_names"] == by_label
+    seen = view.apply(segmenter, view.read(view_file, segmenter))
+    pixels = maps.pixels_per_label(np.array([left], np.uint8), seen.clusters)
+    legend = overlay._entries(pixels, seen.colours, seen.names)
+    assert [name for _, name, _ in legend] == [names[k] for k in left]
+    with rasterio.open(f"{stem}.tif") as image:
+        tags = {k: v for k, v in image.tags().items() if k.startswith("CLASS_")}
+    assert tags == {f"CLASS_{k}": names[k] for k in left}
+    scores = commands.evaluate(str(tiny_run.workdir), "{stem}_labels.*", view_path=str(view_file))[
+        "scores"
+    ]
+    assert list(scores["cluster_to_class"]) == [str(k) for k in left]
+
+
+def test_a_view_of_other_groups_goes_to_another_file_and_is_told(
+    tiny_run: TinyRun, tmp_path: pathlib.Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run.workdir / "checkpoints" / "model", run / "checkpoints" / "model")
+    first = dgc("merge", run, "--groups", "1,2")
+    assert f"View: {run}/view-2.json" in first.output
+    text = (run / "view-2.json").read_text()
+    other = dgc("merge", run, "--groups", "2,3")
+    assert "note: view-2.json holds other groups, and stays." in other.output
+    assert f"View: {run}/view-2-2.json" in other.output
+    named = dgc("merge", run, "--groups", "1,2", "--names", "ground")
+    assert f"View: {run}/view-2-3.json" in named.output
+    again = dgc("merge", run, "--groups", "1,2")
+    assert f"View: {run}/view-2.json" in again.output
+    assert "note" not in again.output
+    assert (run / "view-2.json").read_text() == text
+    assert dgc("merge", run, "--groups", "2,3").output == other.output
+    views = sorted(path.name for path in run.glob("view*"))
+    assert views == ["view-2-2.json", "view-2-3.json", "view-2.json"]

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from dgc_jax import manifest
 from dgc_jax.apply import likeness, programs
 from dgc_jax.apply.tiles import Confidence, Doubt, Finest, Labelled, Tile, best_side, walk
 from dgc_jax.data.cube import Cube, Stored
@@ -51,7 +52,7 @@ class Segmenter:
         live: indices of the trained centroids that are its leaves.
         wavelengths: `[band]` nm of the bands that it takes, or None.
         bands: number of bands that it takes.
-        names: name of each cluster shown.
+        names: name of each cluster shown, 1..K; "" for an id that a view has merged away.
         colours: `[K + 1, 3]` uint8, the colour of each id shown; row 0 is no data.
         leaf_names: name of each id of the finest level, the first K of which are also shown.
         leaf_colours: `[L + 1, 3]` uint8, likewise.
@@ -89,6 +90,26 @@ class Segmenter:
     def clusters(self) -> int:
         """Number of clusters shown K, the highest label."""
         return len(self.names)
+
+    @functools.cached_property
+    def content(self) -> str:
+        """Fingerprint of everything of the model that its maps depend on, but for a view."""
+        constants = self.normalisation
+        arrays = jax.tree.map(
+            np.asarray,
+            (
+                jax.tree.leaves(self.params),
+                [self.bank, constants.bins, constants.scale, constants.mean, constants.deviation],
+                [self.leaves, self.tree, self.live, self.leaf_colours, self.wavelengths],
+            ),
+        )
+        about = [self.leaf_names, self.bands, self.config, self.similarity_floor]
+        return manifest.digest(*jax.tree.leaves(arrays), about)
+
+    @functools.cached_property
+    def seen(self) -> str:
+        """Fingerprint of what the model shows of its clusters: a level of its tree, or a view."""
+        return manifest.digest(np.asarray(self.lookup), list(self.names), self.colours)
 
     @property
     def finest(self) -> int:

@@ -98,6 +98,8 @@ def join(
             f"names: expected one for each of the {len(groups)} groups, found {len(names)}; "
             "give as many."
         )
+    if not all(name.strip() for name in names):
+        raise InputError("names: expected a name for each group, found an empty one; name it.")
     for group in groups:
         taken[np.isin(taken, group)] = min(group)
     lowest = (min(group) for group in groups)
@@ -141,7 +143,10 @@ def _groups(segmenter: Segmenter, taken: np.ndarray, names: Mapping[int, str]) -
 
 
 def apply(segmenter: Segmenter, groups: Sequence[Group]) -> Segmenter:
-    """The model seen through a view: labels are the groups' ids, other ids no longer occur.
+    """The model seen through a view: labels are the groups' ids.
+
+    Other ids no longer occur. Those above the highest group's are gone, and those between have the
+    name "", by which legends and tables leave them out.
 
     Args:
         segmenter: the model, not one seen through a view already.
@@ -158,8 +163,8 @@ def apply(segmenter: Segmenter, groups: Sequence[Group]) -> Segmenter:
             f"others ({len(set(members))} of {segmenter.finest}); make them by `cut` or `join`."
         )
     table = ids(groups, segmenter.finest)
-    number = max(int(table.max()), segmenter.clusters)
-    names = list(segmenter.leaf_names[:number])
+    number = int(table.max())
+    names = [""] * number
     colours = segmenter.leaf_colours[: number + 1].copy()
     for group in groups:
         names[group.id - 1] = group.name

@@ -58,6 +58,7 @@ class Cube:
         taps: interpolation onto another band grid: lower and upper kept band and the upper one's
             share, each `[band]`; or None.
         forget: takes what was read of a memory-mapped file out of this process's memory.
+        given: the options of `open_cube` that decide what its numbers mean, by name.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Cube:
         default=None, repr=False
     )
     forget: Callable[[], None] = dataclasses.field(default=lambda: None, repr=False)
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     def read(self, row: int, column: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads a window, which may reach outside the image.
@@ -387,6 +389,14 @@ def open_cube(
         forget=raw.forget,
         ignore_value=raw.ignore_value,
         mask=None if mask is None else companions.read_mask(os.fspath(mask), path, (rows, columns)),
+        given={
+            "mask": mask,
+            "dark": dark,
+            "white": white,
+            "variable": variable,
+            "axes": axes,
+            "wavelengths": wavelengths,
+        },
     )
     if not keep_bad_bands:
         from dgc_jax.data import empty_bands  # only here: it is about cubes

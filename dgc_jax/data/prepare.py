@@ -12,6 +12,7 @@ Source: Zarr v3 specification, sharding codec (https://zarr-specs.readthedocs.io
 import itertools
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,9 @@ import numpy as np
 import rich.progress
 import tensorstore as ts
 
+from dgc_jax import manifest
+from dgc_jax.data import provenance
 from dgc_jax.data.cube import Cube
-from dgc_jax.data.formats import zarr
 from dgc_jax.errors import InputError
 from dgc_jax.names import utf8_path
 
@@ -92,6 +94,27 @@ def store_path(cube: Cube, out: str | os.PathLike[str]) -> str:
     return os.path.join(os.fspath(out), f"{cube.name}.zarr")
 
 
+def made_from(cube: Cube) -> dict[str, Any]:
+    """What a prepared scene is made from, as the manifest of its folder records it."""
+    return provenance.made_from(cube) | {"bands": provenance.bands(cube)}
+
+
+def why_unprepared(cube: Cube, out: str | os.PathLike[str]) -> str | None:
+    """Why `prepare` would write a scene (again), or None if it is finished.
+
+    Args:
+        cube: the scene.
+        out: folder of `<name>.zarr`.
+
+    Returns:
+        None, or words to follow "because", which are none for the first time.
+
+    Raises:
+        InputError: if the folder's manifest cannot be read.
+    """
+    return manifest.why_unfinished(out, "prepared", cube.name, made_from(cube))
+
+
 def prepare(
     cube: Cube,
     out: str | os.PathLike[str],
@@ -101,8 +124,9 @@ def prepare(
 
     Stored numbers keep their type and scale factor; with references or on another band grid they
     become float32 reflectance. Bands that the cube leaves out are left out, and pixels that its
-    mask leaves out become zero in all bands, which is no data. A scene that is there already,
-    complete, is not written again; what an interrupted run left is.
+    mask leaves out become zero in all bands, which is no data. A scene that is finished, see
+    `dgc_jax.manifest`, is not written again; what an interrupted run left, or one of other options
+    or of another scene of the name, is.
 
     Args:
         cube: the scene.
@@ -113,18 +137,27 @@ def prepare(
         Whether the scene was written, False if it was there.
 
     Raises:
-        InputError: another scene of that name is there, the folder cannot be written, or the scene
+        InputError: something else of that name is there, the folder cannot be written, or the scene
             cannot be read.
     """
     path = store_path(cube, out)
     computed = cube.gain is not None or cube.taps is not None
     dtype = np.dtype(np.float32) if computed else cube.store.dtype.numpy_dtype
-    if os.path.exists(path):
-        _check_same(path, cube, dtype)
+    if os.path.realpath(path) == os.path.realpath(cube.path):
+        raise InputError(
+            f"--out={os.fspath(out)}: expected a folder without the scene, found {cube.path} in "
+            "it; name another one."
+        )
+    file = os.path.basename(path)
+    wanted = {("prepared", cube.name): [file]}
+    source = made_from(cube)
+    if why_unprepared(cube, out) is None:
         return False
+    manifest.refuse_clashes(out, "--out", wanted)
     unfinished = f"{path}.part"
     try:
         os.makedirs(out, exist_ok=True)
+        manifest.begin(out, "prepared", cube.name, [file])
         store = create_store(
             unfinished,
             cube.shape,
@@ -135,7 +168,9 @@ def prepare(
             geo=cube.geo,
         )
         _copy(cube, store, computed, progress)
+        shutil.rmtree(path, ignore_errors=True)
         os.rename(unfinished, path)
+        manifest.finish(out, "prepared", cube.name, source, [file])
     except InputError:
         raise
     except (OSError, ValueError) as error:
@@ -144,21 +179,6 @@ def prepare(
             f"{path} cannot be written ({reason}): check the folder's permissions and free space."
         ) from error
     return True
-
-
-def _check_same(path: str, cube: Cube, dtype: np.dtype) -> None:
-    """Refuses to take another scene, or something else, for the finished output."""
-    there = zarr.read(path)
-    ours, theirs = cube.wavelengths, there.wavelengths
-    same_bands = ours is theirs is None
-    if ours is not None and theirs is not None:
-        same_bands = np.array_equal(ours, theirs)
-    same_numbers = there.store.dtype.numpy_dtype == dtype and there.scale == cube.scale
-    if there.store.shape != cube.shape or not same_bands or not same_numbers:
-        raise InputError(
-            f"{path} is there already, but its size, bands or numbers are not those of "
-            f"{cube.path}: remove it or choose another folder."
-        )
 
 
 def _copy(

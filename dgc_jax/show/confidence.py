@@ -36,7 +36,13 @@ UNLIKE = (214, 0, 28)
 MANY = 5.0
 """Per cent of a scene's pixels unlike any cluster, above which it is warned of."""
 
-_ENDINGS = {"envi": ".hdr", "png": ".png", "npy": ".npy", "zarr": ".zarr", "geotiff": ".tif"}
+_ENDINGS = {
+    "envi": (".hdr", ".img"),
+    "png": (".png",),
+    "npy": (".npy",),
+    "zarr": (".zarr",),
+    "geotiff": (".tif",),
+}
 _PALE = 0.7  # share of white in the map under the red
 
 
@@ -140,10 +146,18 @@ def summarise(scene: str, bands: np.ndarray, floor: float | None) -> SceneConfid
     )
 
 
-def finished(folder: str, name: str, formats: Sequence[str]) -> bool:
-    """Whether `write` has ended for a scene with all these formats."""
-    endings = ("_confidence.json", *(f"_margin{_ENDINGS[each]}" for each in formats))
-    return all(os.path.exists(os.path.join(folder, name + ending)) for ending in endings)
+def files(name: str, formats: Sequence[str], floor: float | None) -> list[str]:
+    """Names of the files that `write` writes for a scene.
+
+    Args:
+        name: of the scene.
+        formats: some of `dgc_jax.show.results.FORMATS`.
+        floor: the model's similarity floor, or None.
+    """
+    endings = [f"_margin{ending}" for each in formats for ending in _ENDINGS[each]]
+    if "png" in formats and floor is not None:
+        endings.append("_unlike.png")
+    return [name + ending for ending in (*endings, "_confidence.json")]
 
 
 def read(folder: str, name: str) -> SceneConfidence:

@@ -22,7 +22,7 @@ from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.errors import InputError
 from dgc_jax.names import utf8_path
 from dgc_jax.show.files import replacing
-from dgc_jax.show.maps import check
+from dgc_jax.show.maps import check, class_names
 
 _TILE = 256  # pixels
 
@@ -49,7 +49,7 @@ def write_geotiff(
         InputError: rasterio is missing, or the files cannot be written.
     """
     check(labels, colours, names)
-    categories = "".join(f"<Category>{escape(name)}</Category>" for name in ("no data", *names))
+    categories = "".join(f"<Category>{escape(name)}</Category>" for name in class_names(names))
     # The map is renamed last: where there is a map, there are names.
     with (
         replacing(path) as temporary,
@@ -58,7 +58,7 @@ def write_geotiff(
         with _written(path, temporary, labels[None], ("cluster",), 0, geo) as image:
             image.write_colormap(1, dict(enumerate(map(tuple, colours.tolist()))))
             image.update_tags(TIFFTAG_IMAGEDESCRIPTION=description or "label map")
-            image.update_tags(**{f"CLASS_{k}": name for k, name in enumerate(names, 1)})
+            image.update_tags(**{f"CLASS_{k}": name for k, name in enumerate(names, 1) if name})
         with open(beside, "w", encoding="utf-8") as file:
             file.write(
                 '<PAMDataset><PAMRasterBand band="1">'

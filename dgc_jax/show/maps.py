@@ -23,6 +23,9 @@ from dgc_jax.names import utf8_path
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import NO_DATA
 
+UNUSED = "unused"
+"""What an id below the highest is called that no pixel can have."""
+
 _BLOCK = (64, 512)  # rows, columns read at a time: 40 MB with 301 bands
 _FALSE_COLOUR = (800.0, 650.0, 550.0)  # nm: near infrared, red, green; vegetation is red
 _ZARR_CHUNK = 512
@@ -208,13 +211,16 @@ def write_envi(
         InputError: the files cannot be written.
     """
     check(labels, colours, names)
-    plain = [_header_text(name).replace(",", ";") for name in names]
+    plain = [
+        name and (_header_text(name).replace(",", ";") or f"cluster {k}")
+        for k, name in enumerate(names, 1)
+    ]
     header = {
         "description": _header_text(description) or "label map",
         "file type": "ENVI Classification",
         "data type": 1,
         "classes": len(colours),
-        "class names": ["no data", *(name or f"cluster {k}" for k, name in enumerate(plain, 1))],
+        "class names": class_names(plain),
         "class lookup": colours.ravel().tolist(),
         "band names": ["cluster"],
         "data ignore value": 0,
@@ -296,7 +302,7 @@ def write_zarr(
         InputError: the folder cannot be written, or holds something that is no zarr array.
     """
     check(labels, colours, names)
-    about = {"class_names": ["no data", *names], "class_colors": colours.tolist()}
+    about = {"class_names": class_names(names), "class_colors": colours.tolist()}
     write_zarr_array(path, labels, ("row", "column"), about)
 
 
@@ -355,6 +361,15 @@ def write_zarr_array(
             ) from error
         if old:
             shutil.rmtree(target)
+
+
+def class_names(names: Sequence[str]) -> list[str]:
+    """A name for each label from 0 on, for formats that number them without gaps.
+
+    Args:
+        names: of the clusters 1..K; "" for an id that no pixel has.
+    """
+    return ["no data", *(name or UNUSED for name in names)]
 
 
 def pixels_per_label(labels: np.ndarray, clusters: int) -> np.ndarray:

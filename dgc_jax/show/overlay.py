@@ -83,6 +83,7 @@ def _entries(
     entries = [
         (colour, shorten(name), percent(share))
         for colour, name, share in zip(colours[1:], names, shares, strict=True)
+        if name
     ]
     return entries + ([(colours[0], "no data", "")] if pixels[0] else [])
 

@@ -1,15 +1,21 @@
-"""A scene segmented and written out in one pass; tables and pictures that sum up several scenes."""
+"""A scene segmented and written out in one pass; tables and pictures that sum up several scenes.
+
+What each was made from stands in the `manifest.json` of its folder, see `dgc_jax.manifest`: a
+scene's maps as a record of `maps`, what sums them up as `tables`.
+"""
 
 import functools
 import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dgc_jax import manifest
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.sieve import sieve
 from dgc_jax.apply.spectra import Spectra, combine, empty, measure, merge
+from dgc_jax.data import provenance
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.labels import read_labels
 from dgc_jax.show import confidence as sure
@@ -20,7 +26,16 @@ from dgc_jax.show.portrait import Portrait
 FORMATS = ("envi", "png", "npy", "zarr", "geotiff")
 """Formats of label maps; each scene's overlay is written with `png`."""
 
-_ENDINGS = {"envi": ".hdr", "png": ".png", "npy": ".npy", "zarr": ".zarr", "geotiff": ".tif"}
+TABLES = ("spectra.csv", "spectra.png", "areas.csv")
+"""What `write_summaries` writes."""
+
+_ENDINGS = {  # that which is read back comes first
+    "envi": (".hdr", ".img"),
+    "png": (".png", "_overlay.png"),
+    "npy": (".npy",),
+    "zarr": (".zarr",),
+    "geotiff": (".tif", ".tif.aux.xml"),
+}
 _LINES = 64  # rows of a scene that are held at a time
 
 
@@ -65,7 +80,10 @@ def segment_scene(
     Raises:
         InputError: if the scene does not cover the model's bands, or a file cannot be written.
     """
+    source = made_from(segmenter, cube, smallest)
     cube = segmenter.adapt(cube)
+    names = files(cube.name, formats, segmenter, confidence=confidence)
+    manifest.begin(folder, "maps", cube.name, names)
     labels = np.zeros(cube.shape[:2], np.uint8)
     spectra = empty(segmenter.clusters, segmenter.bands)
     look = maps.Quicklook(cube.shape, cube.wavelengths)
@@ -92,6 +110,7 @@ def segment_scene(
     write_maps(segmenter, cube, labels, folder, formats, look.finish())
     if doubts is not None:
         sure.write(segmenter, cube, labels, doubts, folder, formats)
+    finish(segmenter, cube.name, folder, source, formats, confidence)
     return labels, Summary(spectra, tables.areas(cube.name, labels, segmenter.names))
 
 
@@ -139,19 +158,111 @@ def write_maps(
         write[name]()
 
 
-def finished(folder: str, name: str, formats: Sequence[str], *, confidence: bool = False) -> bool:
-    """Whether the maps of a scene are there already; what is written last counts.
+def files(
+    name: str, formats: Sequence[str], segmenter: Segmenter | None = None, *, confidence: bool
+) -> list[str]:
+    """Names of the files that are written of a scene.
 
     Args:
-        folder: where they would be.
         name: of the scene.
         formats: some of `FORMATS`.
-        confidence: whether it must be told, too, how sure the labels are.
+        segmenter: the model, where it is told, too, how sure the labels are.
+        confidence: whether it is.
     """
-    if confidence and not sure.finished(folder, name, formats):
-        return False
-    last = _ENDINGS | {"png": "_overlay.png"}
-    return all(os.path.exists(os.path.join(folder, name + last[f])) for f in formats)
+    found = [name + ending for each in formats for ending in _ENDINGS[each]]
+    if confidence and segmenter is not None:
+        found += sure.files(name, formats, segmenter.similarity_floor)
+    return found
+
+
+def made_from(segmenter: Segmenter, cube: Cube, smallest: int = 0) -> dict[str, Any]:
+    """What the maps of a scene are made from, as the manifest records it.
+
+    Args:
+        segmenter: the model.
+        cube: the scene.
+        smallest: regions of fewer pixels give way.
+    """
+    model = {"model": segmenter.content, "view": segmenter.seen, "sieve": max(smallest, 0)}
+    return model | provenance.made_from(cube)
+
+
+class Plan(NamedTuple):
+    """What is to be done with a scene.
+
+    Attributes:
+        why: it must be segmented, in words to follow "because"; "" for the first time; None: its
+            maps are finished.
+        formats: in which it is then written, those that it had among them.
+        confidence: whether it is told, too, how sure the labels are.
+    """
+
+    why: str | None
+    formats: tuple[str, ...]
+    confidence: bool
+
+    def done(self, cube: Cube) -> str:
+        """What was done with the scene, in words."""
+        if self.why is None:
+            remote = "://" in cube.path and not cube.path.startswith("file://")
+            return f"complete already{', unless the remote scene has changed' * remote}"
+        return f"segmented anew, because {self.why}" if self.why else "segmented"
+
+
+def plan(
+    segmenter: Segmenter,
+    cube: Cube,
+    folder: str,
+    formats: Sequence[str] = ("envi",),
+    *,
+    smallest: int = 0,
+    confidence: bool = False,
+) -> Plan:
+    """Looks whether the maps of a scene are finished; arguments as for `segment_scene`.
+
+    Raises:
+        InputError: if the folder's manifest cannot be read.
+    """
+    source = made_from(segmenter, cube, smallest)
+    wanted = files(cube.name, formats, segmenter, confidence=confidence)
+    why = manifest.why_unfinished(folder, "maps", cube.name, source, wanted)
+    if why is None:
+        return Plan(None, tuple(formats), confidence)
+    record = manifest.get(folder, "maps", cube.name)
+    had = {} if record is None else record.written_as
+    both = tuple(each for each in FORMATS if each in {*formats, *had.get("formats", ())})
+    return Plan(why, both, confidence or had.get("confidence") is True)
+
+
+def finish(
+    segmenter: Segmenter,
+    name: str,
+    folder: str,
+    source: dict[str, Any],
+    formats: Sequence[str],
+    confidence: bool,
+) -> None:
+    """Records that the maps of a scene are finished.
+
+    Args:
+        segmenter: the model.
+        name: of the scene.
+        folder: where they are.
+        source: `made_from` before the scene was read.
+        formats: in which they were written.
+        confidence: whether it was told, too, how sure the labels are.
+
+    Raises:
+        InputError: if the folder's manifest cannot be written.
+    """
+    manifest.finish(
+        folder,
+        "maps",
+        name,
+        source,
+        files(name, formats, segmenter, confidence=confidence),
+        written_as={"formats": list(formats), "confidence": confidence},
+    )
 
 
 def read_map(folder: str, name: str, formats: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
@@ -166,7 +277,7 @@ def read_map(folder: str, name: str, formats: Sequence[str], shape: tuple[int, i
     Raises:
         InputError: the file cannot be read, or is of another size than the scene.
     """
-    return read_labels(os.path.join(folder, name + _ENDINGS[formats[0]]), shape).labels
+    return read_labels(os.path.join(folder, name + _ENDINGS[formats[0]][0]), shape).labels
 
 
 def summarise(segmenter: Segmenter, cube: Cube, labels: np.ndarray) -> Summary:
@@ -216,9 +327,13 @@ def together(segmenter: Segmenter, scenes: Sequence[Summary]) -> Spectra:
 
 def write_summaries(folder: str, segmenter: Segmenter, scenes: Sequence[Summary]) -> None:
     """Writes `spectra.csv`, `spectra.png` and `areas.csv` of all scenes together."""
+    manifest.begin(folder, "tables", "all", TABLES)
     spectra = together(segmenter, scenes)
     here = lambda name: os.path.join(folder, name)  # noqa: E731
     wavelengths, names = segmenter.wavelengths, segmenter.names
     tables.write_spectra_csv(here("spectra.csv"), wavelengths, spectra, names)
     tables.plot_spectra(here("spectra.png"), wavelengths, spectra, names, segmenter.colours)
     tables.write_areas_csv(here("areas.csv"), [row for scene in scenes for row in scene.areas])
+    of = sorted({row.scene for scene in scenes for row in scene.areas})
+    source = {"model": segmenter.content, "view": segmenter.seen, "scenes": of}
+    manifest.finish(folder, "tables", "all", source, TABLES)

@@ -54,7 +54,7 @@ def areas(scene: str, labels: np.ndarray, names: Sequence[str]) -> list[Area]:
         names: name of each cluster.
 
     Returns:
-        One line a cluster, also for those without pixels.
+        One line a cluster, also for those without pixels; none for an id whose name is "".
     """
     return areas_of(scene, pixels_per_label(labels, len(names))[1:], names)
 
@@ -65,6 +65,7 @@ def areas_of(scene: str, pixels: np.ndarray, names: Sequence[str]) -> list[Area]
     return [
         Area(scene, cluster, name, int(count), float(share))
         for cluster, (name, count, share) in enumerate(zip(names, pixels, shares, strict=True), 1)
+        if name
     ]
 
 
@@ -132,17 +133,17 @@ def write_spectra_csv(
         path: file to write.
         wavelengths: `[band]` nm, or None.
         spectra: statistics of K clusters.
-        names: name of each cluster.
+        names: name of each cluster; one named "" is left out.
 
     Raises:
         InputError: the file cannot be written.
     """
     spread = standard_deviation(spectra)
-    columns = [f"{name}_{what}" for name in names for what in ("mean", "std")]
+    columns = [f"{name}_{what}" for name in names if name for what in ("mean", "std")]
 
     def line(band: int) -> list[str]:
         cells = [str(band), "" if wavelengths is None else f"{wavelengths[band]:.6g}"]
-        for cluster in range(len(names)):
+        for cluster in (index for index, name in enumerate(names) if name):
             pair = (spectra.mean[cluster, band], spread[cluster, band])
             cells += [f"{v:.6g}" if spectra.count[cluster] else "" for v in pair]
         return cells

@@ -19,14 +19,15 @@ import glob
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import rich.console
 import rich.progress
 import tensorstore as ts
 
-from dgc_jax import processes
+from dgc_jax import manifest, processes
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.sieve import sieve
 from dgc_jax.apply.spectra import Spectra
@@ -36,6 +37,7 @@ from dgc_jax.errors import InputError
 from dgc_jax.names import utf8_path
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables
+from dgc_jax.show.results import FORMATS
 
 _SUFFIXES = (".labels", ".doubts")
 
@@ -52,7 +54,7 @@ def segment_scenes(
     formats: Sequence[str] = ("envi", "png"),
     smallest: int = 0,
     confidence: bool = False,
-    done: Sequence[bool] | None = None,
+    again: bool = False,
     console: rich.console.Console,
 ) -> tuple[list[results.Summary], dict[str, str | None]]:
     """Segments scenes and writes their maps, all processes together.
@@ -68,7 +70,7 @@ def segment_scenes(
         formats: some of `dgc_jax.show.results.FORMATS`.
         smallest: pixels that a region needs to stay, see `dgc_jax.apply.sieve`.
         confidence: also write how sure the labels are, see `dgc_jax.show.confidence`.
-        done: which scenes have their maps already; None: none.
+        again: leave scenes alone whose maps are finished, see `dgc_jax.manifest`.
         console: where progress is shown.
 
     Returns:
@@ -76,25 +78,56 @@ def segment_scenes(
         path (None: nothing); the same in all processes, but for the words of what is wrong.
     """
     index, count = processes.part()
-    done = processes.from_first(list(done or [False] * len(paths)))
     wrong: dict[str, str | None] = dict.fromkeys(paths)
     pixels = np.zeros((len(paths), segmenter.clusters), np.int64)
     # Mean and squares of `Spectra`.
     moments = np.zeros((len(paths), 2, segmenter.clusters, segmenter.bands))
+    begun: dict[int, dict[str, Any]] = {}  # what the scenes are made from; the first process's
+    every: dict[int, results.Plan] = {}
+
+    def finish(numbers: Iterable[int]) -> None:
+        """Records scenes that all processes are known to have done with."""
+        for number in numbers:
+            source = begun.pop(number, None)
+            path, plan = paths[number], every[number]
+            if source is not None and plan.why is not None and wrong[path] is None:
+                results.finish(segmenter, scene_name(path), folder, source, *plan[1:])
+
     for start in rich.progress.track(
         range(0, len(paths), count), "segmenting", console=console, disable=not processes.first()
     ):
         group = range(start, min(start + count, len(paths)))
-        labelled: dict[int, tuple[Cube, _Stores | None]] = {}
+        cubes: dict[int, Cube] = {}
+        plans = {number: results.Plan("", tuple(formats), confidence) for number in group}
         for number in group:
             with _told(wrong, paths[number]):
-                cube = segmenter.adapt(open_scene(paths[number]))
+                cubes[number] = segmenter.adapt(open_scene(paths[number]))
+                if again:
+                    plans[number] = results.plan(
+                        segmenter, cubes[number], folder, formats,
+                        smallest=smallest, confidence=confidence,
+                    )  # fmt: skip
+        plans = _agreed(plans)
+        if processes.first():
+            for number, cube in cubes.items():
+                begun[number] = results.made_from(segmenter, cube, smallest)
+                todo = plans[number]
+                files = results.files(
+                    cube.name, todo.formats, segmenter, confidence=todo.confidence
+                )
+                if todo.why is not None:
+                    manifest.begin(folder, "maps", cube.name, files)
+        labelled: dict[int, tuple[Cube, _Stores | None]] = {}
+        for number, cube in cubes.items():
+            with _told(wrong, paths[number]):
                 part = ((index + number) % count, count)
                 stores = None
-                if not done[number]:
-                    stores = _label(segmenter, cube, folder, part, confidence)
+                if plans[number].why is not None:
+                    stores = _label(segmenter, cube, folder, part, plans[number].confidence)
                 labelled[number] = cube, stores
         _share(wrong)
+        finish(range(start))
+        every |= plans
         mine = start + index
         if mine not in group or wrong[paths[mine]] is not None:
             continue
@@ -104,17 +137,16 @@ def segment_scenes(
                 labels = results.read_map(folder, cube.name, formats, cube.shape[:2])
             else:
                 labels = sieve(stores[0].read().result(), smallest)
-                results.write_maps(segmenter, cube, labels, folder, formats)
+                results.write_maps(segmenter, cube, labels, folder, plans[mine].formats)
                 for doubts in stores[1:]:
                     bands = doubts.read().result()
-                    sure.write(segmenter, cube, labels, bands, folder, formats)
+                    sure.write(segmenter, cube, labels, bands, folder, plans[mine].formats)
             spectra = results.summarise(segmenter, cube, labels).spectra
             pixels[mine], moments[mine] = spectra.count, (spectra.mean, spectra.squares)
-            what = "segmented" if stores is not None else "complete already"
-            sure.tell(
-                console, cube.name, what, sure.read(folder, cube.name) if confidence else None
-            )
+            line = sure.read(folder, cube.name) if confidence else None
+            sure.tell(console, cube.name, plans[mine].done(cube), line)
     _share(wrong)
+    finish(range(len(paths)))
     if processes.first():
         clean(folder)
     pixels = processes.summed(pixels)
@@ -129,6 +161,27 @@ def segment_scenes(
         for number, path in enumerate(paths)
         if wrong[path] is None
     ], wrong
+
+
+def _agreed(plans: dict[int, results.Plan]) -> dict[int, results.Plan]:
+    """What the first process wants done with each scene, for this one's reasons."""
+    chosen = processes.from_first(
+        np.array(
+            [
+                [plan.why is not None, plan.confidence, *(f in plan.formats for f in FORMATS)]
+                for plan in plans.values()
+            ],
+            np.int32,
+        )
+    )
+    return {
+        number: results.Plan(
+            (plans[number].why or "") if to_do else None,
+            tuple(f for f, wanted in zip(FORMATS, formats, strict=True) if wanted),
+            bool(confidence),
+        )
+        for number, (to_do, confidence, *formats) in zip(plans, chosen, strict=True)
+    }
 
 
 def _label(

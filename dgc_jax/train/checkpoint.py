@@ -108,6 +108,12 @@ def _shape(leaf: Any) -> Any:
     return ocp.utils.to_shape_dtype_struct(leaf)
 
 
+def has_checkpoint(workdir: str) -> bool:
+    """Whether a run has saved a state to go on from."""
+    folder = os.path.join(workdir, "checkpoints")
+    return os.path.isdir(folder) and any(name.isdigit() for name in os.listdir(folder))
+
+
 class Model(NamedTuple):
     """A finished model.
 

@@ -84,9 +84,9 @@ class Log:
         """Seconds of training so far, those before an interruption included."""
         return self._before + time.perf_counter() - self._start
 
-    def latest(self, name: str) -> float:
-        """The number last written under that name."""
-        return self._seen[name]
+    def latest(self, name: str) -> float | None:
+        """The number last written under that name; None if the file that told it is gone."""
+        return self._seen.get(name)
 
     def write(
         self, step: int, numbers: dict[str, float], pictures: Mapping[str, np.ndarray] | None = None
@@ -120,9 +120,10 @@ class Log:
 def _parsed(line: str) -> dict[str, float] | None:
     """One line of `metrics.jsonl`; None if a kill cut it short."""
     try:
-        return json.loads(line)
+        entry = json.loads(line)
     except ValueError:
         return None
+    return entry if isinstance(entry, dict) and "step" in entry else None
 
 
 def history(workdir: str) -> list[dict[str, float]]:

@@ -30,13 +30,13 @@ import numpy as np
 import rich.console
 from jax.sharding import Mesh
 
-from dgc_jax import processes
-from dgc_jax.data import units
+from dgc_jax import manifest, processes
+from dgc_jax.data import provenance, units
 from dgc_jax.data.crops import Plan, read_batches
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import DivergedError, InputError
 from dgc_jax.train import monitor, options
-from dgc_jax.train.checkpoint import Checkpoints
+from dgc_jax.train.checkpoint import Checkpoints, has_checkpoint
 from dgc_jax.train.describe import Described, describe
 from dgc_jax.train.light import calibrate
 from dgc_jax.train.log import Log, progress_bar
@@ -106,6 +106,9 @@ def train(
     mesh = data_mesh(config.data.batch)
     scenes = options.scenes(config)
     processes.same("data.scenes", ", ".join(scene.cube.name for scene in scenes))
+    with processes.agreeing(f"--workdir={workdir}"):
+        if processes.first():
+            _note_scenes(workdir, scenes, console)
     pixels = sum(scene.cube.shape[0] * scene.cube.shape[1] for scene in scenes)
     if pixels < config.clusters.train:
         raise InputError(
@@ -281,11 +284,10 @@ def _steps(
                     host |= {"data_wait": waited / (waited + spent()), "seconds": log.seconds()}
                     metrics = observe(step, host) if seen else log.write(step, host)
                 if saved or (patience and progress.settled >= patience):
-                    checkpoints.save(
-                        state,
-                        progress,
-                        soft_information=log.latest("monitor/soft_information"),
-                    )
+                    rank = log.latest("monitor/soft_information")
+                    if rank is None:  # somebody has removed what was logged
+                        rank = _soft_information(config, state, probes, progress)
+                    checkpoints.save(state, progress, soft_information=rank)
                 advance(step, metrics)
             _finite(pending, scenes)
         done = int(state.step)
@@ -300,6 +302,18 @@ def _steps(
     return here(state), why, metrics
 
 
+def _soft_information(
+    config: ml_collections.ConfigDict,
+    state: TrainState,
+    probes: tuple[np.ndarray, np.ndarray],
+    progress: monitor.Progress,
+) -> float:
+    """By which a checkpoint is ranked, found without counting as an epoch."""
+    threshold = config.monitor.threshold
+    seen = monitor.observe(here(state), *probes, progress, threshold=threshold)[1]
+    return seen["monitor/soft_information"]
+
+
 def claim(workdir: str, config: ml_collections.ConfigDict) -> None:
     """Makes the workdir this configuration's own, or finds that it is; all processes wait for it.
 
@@ -311,13 +325,40 @@ def claim(workdir: str, config: ml_collections.ConfigDict) -> None:
             _claim(workdir, config)
 
 
+def _note_scenes(workdir: str, scenes: list[Scene], console: rich.console.Console) -> None:
+    """Records what is trained on, or finds that a training that goes on began with the same.
+
+    Raises:
+        InputError: if it began with other scenes, or the manifest cannot be read or written.
+    """
+    now = provenance.of_scenes(scenes)
+    before = manifest.get(workdir, "training", "scenes")
+    if before is None or not has_checkpoint(workdir):
+        manifest.begin(workdir, "training", "scenes", [])
+        manifest.finish(workdir, "training", "scenes", now, [])
+        return
+    told = manifest.difference(before.made_from, now)
+    if manifest.difference(*map(manifest.timeless, (before.made_from, now))):
+        raise InputError(
+            f"--workdir={workdir}: expected the scenes with which its training began, found "
+            f"others ({told}); name another workdir or delete that one."
+        )
+    if told:  # as after copying them anew
+        console.print(
+            f"warning: {told}, of the same size; training goes on as if nothing else had changed.",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
 def _claim(workdir: str, config: ml_collections.ConfigDict) -> None:
     path = os.path.join(workdir, "config.json")
     mine = options.as_json(config)
     try:
         os.makedirs(workdir, exist_ok=True)
         # A run that failed before its first step left nothing that is worth keeping.
-        if os.path.exists(path) and os.path.exists(os.path.join(workdir, "metrics.jsonl")):
+        kept = ("metrics.jsonl", "summary.json", os.path.join("checkpoints", "model"))
+        begun = any(os.path.exists(os.path.join(workdir, name)) for name in kept)
+        if os.path.exists(path) and (begun or has_checkpoint(workdir)):
             with open(path, encoding="utf-8") as file:
                 other = json.load(file)
         else:

@@ -10,8 +10,9 @@ from typing import Any
 import ml_collections
 
 from dgc_jax.data.augment import Augment
+from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.leaves import BACKGROUND, CLASSES, Leaves, ensure
-from dgc_jax.data.scenes import Scene, open_scenes
+from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.model.encoder import Encoder
 from dgc_jax.model.losses import Weights
 from dgc_jax.model.mean_shift import UnrolledMeanShift
@@ -89,6 +90,19 @@ def scenes(config: ml_collections.ConfigDict, *, common_grid: bool = True) -> li
         wavelengths=data.wavelengths,
         common_grid=common_grid,
     )
+
+
+def names(config: ml_collections.ConfigDict) -> list[str]:
+    """Names of the scenes of `config.data`, found but not opened; none of the simulated ones.
+
+    Raises:
+        InputError: if there are none, or two of one name.
+    """
+    data = config.data
+    if data.scenes == "leaves":
+        return []
+    beside = (data.labels, data.mask, data.dark, data.white)
+    return [scene_name(path) for path in find_scenes(data.scenes, companions=beside)]
 
 
 def background(config: ml_collections.ConfigDict) -> tuple[int, ...] | None:

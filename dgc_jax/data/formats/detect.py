@@ -75,3 +75,30 @@ def scene_stem(path: str) -> str:
     if plain == name and ending and any(map(os.path.isfile, (stem + ".hdr", stem + ".HDR"))):
         return os.path.basename(stem)  # ENVI data of an ending of their own
     return plain
+
+
+def files_of(path: str) -> list[str]:
+    """The files that a scene of this path is read from, as far as they are there.
+
+    An ENVI header goes with its data, of whatever ending; EnMAP metadata go with their image. Too
+    many are no harm: they tell whether a scene has changed.
+
+    Args:
+        path: file, folder or URL.
+    """
+    if "://" in path or os.path.isdir(path):
+        return [path]
+    folder, name = os.path.split(path)
+    if enmap.metadata_path(path) is not None:
+        same = scene_name(path)
+        beside = [n for n in os.listdir(folder or ".") if scene_name(n) == same]
+    elif (header := envi.find_header(path)) is not None:
+        stem = os.path.splitext(os.path.basename(header))[0]
+        endings = dict.fromkeys(s for e in envi.DATA_SUFFIXES for s in (e, e.upper()))
+        beside = [os.path.basename(header), *(stem + ending for ending in endings)]
+        if not any(os.path.isfile(os.path.join(folder, n)) for n in beside[1:]):
+            beside += [n for n in os.listdir(folder or ".") if n.startswith(f"{stem}.")]
+    else:
+        beside = [f"{name}.aux.xml", f"{name}.msk"]
+    found = (os.path.join(folder, each) for each in sorted({name, *beside}))
+    return [each for each in found if os.path.isfile(each) or os.path.basename(each) == name]
