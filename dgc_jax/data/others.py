@@ -35,7 +35,7 @@ _REFERENCE = re.compile(
 # These tell something only if what is left is the name of another file.
 _TRUTH_WEAK = re.compile(
     rf"^(?:{_TRUTH}|class(?:es)?|seg(?:mentation)?|valid|roi)[ _.-]+|"
-    r"[ _.-]+(?:class(?:es)?|seg(?:mentation)?|valid(?:ity)?|rois?|overlay)$",
+    r"[ _.-]+(?:class(?:es)?|seg(?:mentation)?|valid(?:ity)?|rois?)$",
     re.IGNORECASE,
 )
 _COLOURS = "white|dark|black|ref|reference|background"
