@@ -17,7 +17,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ml_collections
 import numpy as np
 import rich.console
 import rich.progress
@@ -26,6 +25,7 @@ from PIL import Image
 from dgc_jax import configuration, seeds
 from dgc_jax.apply import metrics, stability, view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.config import Config
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.model import tree
@@ -68,7 +68,7 @@ def compare_seeds(
     Interrupted, the same command goes on where it stopped; with more seeds it adds those.
 
     Args:
-        path: configuration file, see `dgc_jax.configuration.read`.
+        path: preset, workdir or configuration file, see `dgc_jax.configuration.read`.
         fields: settings such as `--config.train.steps=10`.
         number: of seeds: `config.seed` and those that follow on it.
         workdir: folder for all of it; None: `runs/<name of the configuration>-stability`.
@@ -113,7 +113,7 @@ def compare_seeds(
 
 
 def measure(
-    config: ml_collections.ConfigDict,
+    config: Config,
     folder: str,
     numbers: Sequence[int],
     console: rich.console.Console,

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 import rich.console
 import rich.progress
@@ -25,6 +24,7 @@ import rich.progress
 from dgc_jax import names, processes
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.config import Config
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.model import tree
@@ -39,13 +39,12 @@ from dgc_jax.train.checkpoint import Model, save_model
 from dgc_jax.train.log import history
 
 
-def run(
-    config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console | None = None
-) -> dict[str, Any]:
+def run(config: Any, workdir: str, console: rich.console.Console | None = None) -> dict[str, Any]:
     """Runs an experiment to its end, from wherever an earlier run of it stopped.
 
     Args:
-        config: see `configs/default.py`.
+        config: a `dgc_jax.config.Config`, or what says a part of one: a mapping of fields, nested
+            or by dotted names, or a `ConfigDict`; see `dgc_jax.config.configure`.
         workdir: folder of the run; made if missing.
         console: where progress and results are shown.
 
@@ -58,7 +57,7 @@ def run(
     """
     console = console or rich.console.Console(quiet=not processes.first())
     summary_path = os.path.join(workdir, "summary.json")
-    options.check(config)
+    config = options.check(config)
     loop.claim(workdir, config)
     if processes.from_first(os.path.exists(summary_path)):
         summary = _read(summary_path)
@@ -144,7 +143,7 @@ def run(
     return summary
 
 
-def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:
+def merged(config: Config, trained: loop.Trained) -> Model:
     """The finished model: the trained clusters merged, numbered, named and coloured."""
     state, cube, described = trained.state, trained.scenes[0].cube, trained.described
     merge = tree.merge(described.tree, described.clusters, described.bank, config.clusters.final)
