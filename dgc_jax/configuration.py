@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -123,9 +124,11 @@ def _named(path: str) -> Config:
     except InputError as error:
         if path.partition(":")[0] in presets.NAMES:
             raise
+        found = re.search(r"; (did you mean .*)\?$", str(error))
+        near = f"; {found[1]}?" if found else "; name one of them."
         raise InputError(
             f"CONFIG: expected a preset ({', '.join(presets.NAMES)}), the workdir of a run or a "
-            f"configuration file such as configs/dgc4.py, found no {path!r}."
+            f"configuration file such as configs/dgc4.py, found no {path!r}{near}"
         ) from error
 
 
