@@ -1,7 +1,8 @@
 """Trains Deep Global Clustering: `python launch.py --config=configs/dgc4.py [--workdir=DIR]`.
 
 Any field of the configuration can be set: `--config.data.scenes='cubes/*.hdr'`. Without
-`--workdir` the run goes to runs/<name of the configuration>. On a cluster (docs/cluster.md) add
+`--workdir` the run goes to runs/<name of the configuration>. `dgc train` does the same without a
+clone. On a cluster (docs/cluster.md) add
 `--distributed`, or `--coordinator=HOST:PORT --num_processes=N --process_id=I`. Exit status: 0 done,
 1 training diverged or another process stopped, 2 bad input or usage.
 """
@@ -13,8 +14,8 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from dgc_jax import configuration, names
-from dgc_jax.errors import DivergedError, InputError, LostError, flag_error, on_a_device
+from dgc_jax import configuration, names, training
+from dgc_jax.errors import DivergedError, InputError, LostError, flag_error
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", short_name="c")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -32,11 +33,17 @@ def main(arguments: list[str]) -> int:
     names.show_all()
     try:
         name = _parse(arguments)
-        from dgc_jax import experiment, processes  # after the flags: typing errors show at once
-
-        parts = _HOST.value, _NUMBER.value, _INDEX.value
-        with on_a_device(), processes.joined(*parts, detect=_DETECT.value):
-            experiment.run(_CONFIG.value, _WORKDIR.value or os.path.join("runs", name))
+        training.train(
+            _CONFIG.value,
+            _WORKDIR.value or os.path.join("runs", name),
+            ["python", *arguments],
+            {
+                "coordinator": _HOST.value,
+                "number": _NUMBER.value,
+                "index": _INDEX.value,
+                "detect": _DETECT.value,
+            },
+        )
     except (InputError, DivergedError, LostError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1

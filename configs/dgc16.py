@@ -8,11 +8,9 @@ Test run: python launch.py --config=configs/dgc16.py:tiny
 
 import ml_collections
 
-from configs import default
+from dgc_jax import configuration, presets
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """The configuration; variant `tiny` is a test run of under a minute."""
-    config = default.get_config()
-    config.clusters.final = 16
-    return default.apply_variant(config, variant)
+    return configuration.as_config_dict(presets.preset(f"dgc16:{variant}"))

@@ -11,11 +11,9 @@ Expected on the simulated leaf scenes: see docs/method.md, "What to expect".
 
 import ml_collections
 
-from configs import default
+from dgc_jax import configuration, presets
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """The configuration; variant `tiny` is a test run of under a minute."""
-    config = default.get_config()
-    config.clusters.final = 2
-    return default.apply_variant(config, variant)
+    return configuration.as_config_dict(presets.preset(f"dgc2:{variant}"))

@@ -14,18 +14,9 @@ Expected on the simulated leaf scenes: see docs/quality.md, "Ablations".
 
 import ml_collections
 
-from configs import default
+from dgc_jax import configuration, presets
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """The configuration; variant `tiny` is a test run of under a minute."""
-    config = default.get_config()
-    config.clusters.update(train=4, final=4, starts=1)
-    config.model.update(whiten=0.0, linear=0.0, network=1.0)
-    config.data.bin_width = 0.0
-    config.loss.update(consistency=1.0, balance=1.0, anchor=0.0, displacement=0)
-    config.augment.agreement = 0.0
-    config.centroids.start = "random"
-    config.optim.update(learning_rate=1e-4)
-    config.train.steps = 300
-    return default.apply_variant(config, variant)
+    return configuration.as_config_dict(presets.preset(f"paper:{variant}"))

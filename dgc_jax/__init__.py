@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgc_jax.apply.segmenter import Segmenter, load
+    from dgc_jax.config import Config
     from dgc_jax.data.crops import Batch
     from dgc_jax.data.cube import Cube, open_cube
     from dgc_jax.data.scenes import open_scenes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "Config",
     "Cube",
     "DivergedError",
     "Encoder",
@@ -45,6 +47,7 @@ __all__ = [
 # Imported when first used: `dgc inspect` and the workers of `dgc prepare` start without JAX.
 _HOME = {
     "Batch": "dgc_jax.data.crops",
+    "Config": "dgc_jax.config",
     "Cube": "dgc_jax.data.cube",
     "DivergedError": "dgc_jax.errors",
     "Encoder": "dgc_jax.model.encoder",

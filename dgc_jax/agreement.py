@@ -17,7 +17,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ml_collections
 import numpy as np
 import rich.console
 import rich.progress
@@ -26,6 +25,7 @@ from PIL import Image
 from dgc_jax import configuration, lock, manifest, seeds
 from dgc_jax.apply import metrics, stability, view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.config import Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
@@ -69,7 +69,7 @@ def compare_seeds(
     Interrupted, the same command goes on where it stopped; with more seeds it adds those.
 
     Args:
-        path: configuration file, see `dgc_jax.configuration.read`.
+        path: preset, workdir or configuration file, see `dgc_jax.configuration.read`.
         fields: settings such as `--config.train.steps=10`.
         number: of seeds: `config.seed` and those that follow on it.
         workdir: folder for all of it; None: `runs/<name of the configuration>-stability`.
@@ -99,7 +99,7 @@ def compare_seeds(
 
 
 def _compare(
-    config: ml_collections.ConfigDict,
+    config: Config,
     asked: tuple[str, Sequence[str]],
     folder: str,
     chosen: Sequence[int],
@@ -134,7 +134,7 @@ def _compare(
 
 
 def measure(
-    config: ml_collections.ConfigDict,
+    config: Config,
     folder: str,
     numbers: Sequence[int],
     console: rich.console.Console,
@@ -230,7 +230,7 @@ def _consensus(scenes: Sequence[str], levels: Sequence[int]) -> list[str]:
     return [f"consensus/{k}/{name}{end}" for k in levels for name in scenes for end in endings]
 
 
-def _check_names(config: ml_collections.ConfigDict, folder: str) -> None:
+def _check_names(config: Config, folder: str) -> None:
     """Refuses scenes whose consensus maps would overwrite one another."""
     wanted = {("maps", name): _consensus([name], [2]) for name in options.names(config)}
     manifest.refuse_clashes(os.path.join(folder, "consensus"), "data.scenes", wanted, foreign=False)

@@ -1,4 +1,4 @@
-"""The `dgc` command: look at scenes, prepare them, and apply trained models.
+"""The `dgc` command: look at scenes, prepare them, train, and apply trained models.
 
 Exit status: 0 done, 1 some scenes or another process failed or training diverged, 2 bad input or
 usage.
@@ -18,7 +18,7 @@ import rich.table
 import rich.text
 from rich.progress import Progress
 
-from dgc_jax import words
+from dgc_jax import cli_train, words
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name, scene_stem
@@ -33,6 +33,11 @@ _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
 
 class _Group(click.Group):
     """Commands whose bad input is told in one line, without a traceback."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps the arguments, for commands that note how they were called."""
+        ctx.obj = list(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -69,6 +74,10 @@ def _scene_options(command: Callable[..., None]) -> Callable[..., None]:
     """The same, and which bands to use where no model says it."""
     bad = click.option("--keep-bad-bands", is_flag=True, help="Use bands that the file calls bad.")
     return _reading_options(bad(command))
+
+
+main.add_command(_reading_options(cli_train.train))  # type: ignore[arg-type]
+main.add_command(cli_train.resume)
 
 
 def _view_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -374,17 +383,25 @@ def write_report(
 @click.argument("config")
 @click.argument("fields", nargs=-1, type=click.UNPROCESSED, metavar="[--config.FIELD=VALUE]...")
 @click.option("--seeds", type=int, required=True, help="How many: config.seed and the next ones.")
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Set a field.")
 @click.option("--workdir", help="Folder of the runs.  [default: runs/<name>-stability]")
 @click.option("--at-once", type=int, default=1, show_default=True, help="Seeds trained at once.")
 def stability(
-    config: str, fields: tuple[str, ...], seeds: int, workdir: str | None, at_once: int
+    config: str,
+    fields: tuple[str, ...],
+    settings: tuple[str, ...],
+    seeds: int,
+    workdir: str | None,
+    at_once: int,
 ) -> None:
     """Train several seeds of CONFIG and tell at how many clusters their maps agree.
 
+    CONFIG is a preset (dgc4, dgc16:tiny), the workdir of a run or a configuration file.
     Safe to interrupt and run again: finished seeds are skipped.
     """
     from dgc_jax.agreement import compare_seeds  # only here: JAX takes a second to import
 
+    fields += tuple(cli_train.as_flags(settings))
     compare_seeds(config, fields, number=seeds, workdir=workdir, at_once=at_once)
 
 

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ml_collections
 import numpy as np
 import rich.console
 import rich.progress
@@ -24,6 +23,7 @@ import rich.progress
 from dgc_jax import lock, manifest, processes
 from dgc_jax.apply import likeness, view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.config import stored
 from dgc_jax.data import empty_bands
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats.detect import scene_name
@@ -226,7 +226,7 @@ def evaluate(
         "unlabelled": unlabelled,
     }
     data = {**segmenter.config["data"], **_given(chosen), **_given(reading)}
-    config = ml_collections.ConfigDict({**segmenter.config, "data": data})
+    config = stored({**segmenter.config, "data": data})
     every = options.scenes(config, common_grid=False)
     labelled = [scene for scene in every if scene.labels_path is not None]
     if not labelled:

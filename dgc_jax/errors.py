@@ -49,7 +49,7 @@ def flag_error(error: Exception, file: str) -> InputError:
         near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', str(error))
         hint = f"{near[2]!r}; did you mean {near[1]!r}?" if near else f"{wrong!r}."
         return InputError(f"--config: there is no field {hint}")
-    return InputError(f"{error}; see configs/default.py.")
+    return InputError(f"{error}; `dgc train --fields` tells what fields may be.")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 import rich.console
 import rich.progress
@@ -26,6 +25,7 @@ import rich.progress
 from dgc_jax import lock, manifest, names, processes
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.config import Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
@@ -43,16 +43,15 @@ from dgc_jax.train.log import history
 _SUMMARY, _REPORT = "summary.json", "report.html"
 
 
-def run(
-    config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console | None = None
-) -> dict[str, Any]:
+def run(config: Any, workdir: str, console: rich.console.Console | None = None) -> dict[str, Any]:
     """Runs an experiment to its end, from wherever an earlier run of it stopped.
 
     One that is finished (see `dgc_jax.manifest`) is left as it is. If only some of its results are
     missing, these are written again.
 
     Args:
-        config: see `configs/default.py`.
+        config: a `dgc_jax.config.Config`, or what says a part of one: a mapping of fields, nested
+            or by dotted names, or a `ConfigDict`; see `dgc_jax.config.configure`.
         workdir: folder of the run; made if missing.
         console: where progress and results are shown.
 
@@ -65,7 +64,7 @@ def run(
         DivergedError: if a loss is not finite.
     """
     console = console or rich.console.Console(quiet=not processes.first())
-    options.check(config)
+    config = options.check(config)
     with contextlib.ExitStack() as stack:
         with processes.agreeing(f"--workdir={workdir}"):
             if processes.first():
@@ -74,9 +73,7 @@ def run(
         return _run(config, workdir, console)
 
 
-def _run(
-    config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console
-) -> dict[str, Any]:
+def _run(config: Config, workdir: str, console: rich.console.Console) -> dict[str, Any]:
     summary_path = os.path.join(workdir, "summary.json")
     why: str | None = None
     with processes.agreeing(f"--workdir={workdir}"):
@@ -180,9 +177,7 @@ def _run(
     return summary
 
 
-def _why_unfinished(
-    config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console
-) -> str | None:
+def _why_unfinished(config: Config, workdir: str, console: rich.console.Console) -> str | None:
     """Why something is still to be done, in words to follow "because"; None: nothing is.
 
     Raises:
@@ -228,7 +223,7 @@ def _why_unfinished(
     return why
 
 
-def _check_names(config: ml_collections.ConfigDict, workdir: str) -> None:
+def _check_names(config: Config, workdir: str) -> None:
     """Refuses scenes whose maps would overwrite one another, before hours of work."""
     wanted = {
         ("maps", name): results.files(name, ("envi", "png"), confidence=False)
@@ -238,7 +233,7 @@ def _check_names(config: ml_collections.ConfigDict, workdir: str) -> None:
     manifest.refuse_clashes(maps, "data.scenes", wanted, foreign=False)
 
 
-def merged(config: ml_collections.ConfigDict, trained: loop.Trained) -> Model:
+def merged(config: Config, trained: loop.Trained) -> Model:
     """The finished model: the trained clusters merged, numbered, named and coloured."""
     state, cube, described = trained.state, trained.scenes[0].cube, trained.described
     merge = tree.merge(described.tree, described.clusters, described.bank, config.clusters.final)

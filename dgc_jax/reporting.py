@@ -11,13 +11,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ml_collections
 import rich.console
 import rich.progress
 
 from dgc_jax import lock, manifest, names
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.config import stored
 from dgc_jax.data import provenance
 from dgc_jax.errors import InputError
 from dgc_jax.show.portrait import Portrait
@@ -65,7 +65,7 @@ def report(
     told = {"scenes": chosen, "labels": labels, **(reading or {})}
     given = {name: value for name, value in told.items() if value is not None}
     data = {**segmenter.config["data"], **given}
-    config = ml_collections.ConfigDict({**segmenter.config, "data": data})
+    config = stored({**segmenter.config, "data": data})
     portraits = []
     found = options.scenes(config, common_grid=False)
     if labels and not any(scene.labels_path for scene in found):

@@ -6,7 +6,7 @@
 A run that is finished is not trained again, and one that was interrupted goes on.
 """
 
-import copy
+import dataclasses
 import os
 import shutil
 import signal
@@ -40,7 +40,7 @@ def train_in_turn(
     """Trains one seed after the other, in this process.
 
     Args:
-        path: configuration file, see `dgc_jax.configuration.read`.
+        path: preset, workdir or configuration file, see `dgc_jax.configuration.read`.
         fields: settings such as `--config.train.steps=10`.
         folder: where the runs are.
         seeds: to train.
@@ -53,9 +53,7 @@ def train_in_turn(
     config = configuration.read(path, fields)
     for index, seed in enumerate(seeds, 1):
         console.rule(f"seed {seed} ({index} of {len(seeds)})", align="left")
-        each = copy.deepcopy(config)
-        each.seed = seed
-        run(each, run_folder(folder, seed), console)
+        run(dataclasses.replace(config, seed=seed), run_folder(folder, seed), console)
 
 
 class _Child(NamedTuple):
@@ -79,7 +77,7 @@ def train_at_once(
     ends the others, whose runs the same command goes on with. Arguments as `train_in_turn`.
 
     Args:
-        path: configuration file.
+        path: preset, workdir or configuration file.
         fields: settings.
         folder: where the runs are.
         seeds: to train.

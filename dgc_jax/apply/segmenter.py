@@ -16,12 +16,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from dgc_jax import manifest
 from dgc_jax.apply import likeness, programs
 from dgc_jax.apply.tiles import Confidence, Doubt, Finest, Labelled, Tile, best_side, walk
+from dgc_jax.config import stored
 from dgc_jax.data.cube import Cube, Stored
 from dgc_jax.errors import InputError
 from dgc_jax.model import normalisation, tree
@@ -338,7 +338,7 @@ def load(workdir: str) -> Segmenter:
 def from_model(model: checkpoint.Model) -> Segmenter:
     """The segmenter of a finished model that need not be on disk."""
     arrays, about = model
-    config = ml_collections.ConfigDict(about["config"])
+    config = stored(about["config"])
     constants = {name: jnp.asarray(value) for name, value in arrays["normalisation"].items()}
     wavelengths = about["wavelengths"]
     lookup = np.asarray(about["lookup"], np.uint8)

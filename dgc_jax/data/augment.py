@@ -21,6 +21,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from dgc_jax.config import Augmentation
 from dgc_jax.errors import InputError
 
 
@@ -44,13 +45,13 @@ class Augment:
         InputError: a strength is negative, not finite, or a share above 1.
     """
 
-    flip: float = 1.0
-    turn: float = 1.0
-    gain: float = 0.1
-    tilt: float = 0.05
-    noise: float = 0.01
-    band_dropout: float = 0.05
-    band_shift: float = 0.5
+    flip: float = Augmentation.flip
+    turn: float = Augmentation.turn
+    gain: float = Augmentation.gain
+    tilt: float = Augmentation.tilt
+    noise: float = Augmentation.noise
+    band_dropout: float = Augmentation.band_dropout
+    band_shift: float = Augmentation.band_shift
 
     def __post_init__(self) -> None:
         for name, strength in dataclasses.asdict(self).items():

@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dgc_jax.config import Data
 from dgc_jax.data.cube import Cube
 from dgc_jax.errors import InputError
 
@@ -67,10 +68,10 @@ def plan(
     *,
     seed: int,
     sizes: Sequence[tuple[int, int]],
-    crop: int = 64,
-    overlap: tuple[float, float] = (0.2, 0.8),
-    batch: int = 4,
-    pairs_per_window: int = 1,
+    crop: int = Data.crop,
+    overlap: tuple[float, float] = Data.overlap,
+    batch: int = Data.batch,
+    pairs_per_window: int = Data.pairs_per_window,
 ) -> Plan:
     """Draws the crop pairs of a step, from nothing but its number and the seed.
 
@@ -115,10 +116,10 @@ def read_batches(
     seed: int,
     first_step: int,
     last_step: int,
-    crop: int = 64,
-    overlap: tuple[float, float] = (0.2, 0.8),
-    batch: int = 4,
-    pairs_per_window: int = 1,
+    crop: int = Data.crop,
+    overlap: tuple[float, float] = Data.overlap,
+    batch: int = Data.batch,
+    pairs_per_window: int = Data.pairs_per_window,
     ahead: int = 4,
     slots: slice | Sequence[int] | None = None,
 ) -> Iterator[tuple[Plan, Batch]]:

@@ -31,9 +31,11 @@ import rich.console
 import rich.progress
 import scipy.ndimage
 
+from dgc_jax import config
 from dgc_jax.data import leaf_optics, leaf_shapes
 from dgc_jax.data.prepare import create_store
 from dgc_jax.errors import InputError
+from dgc_jax.stage import bound, fields
 
 CLASSES = ("flat background", "textured background", "healthy leaf", "lesion")
 """Names of the label values 1, 2, 3, 4."""
@@ -66,28 +68,25 @@ class Leaves:
         healthy: share of scenes without lesion, 0 to 1, spread evenly: with 0.25 every fourth.
     """
 
-    scenes: int = 8
-    size: int = 192
+    scenes: int = config.Leaves.scenes
+    size: int = config.Leaves.size
     bands: int = 301
-    seed: int = 0
-    light: float = 1.0
-    lesion_share: float = 0.02
+    seed: int = config.Leaves.seed
+    light: float = config.Leaves.light
+    lesion_share: float = config.Leaves.lesion_share
     healthy: float = 0.25
 
     def __post_init__(self) -> None:
+        told = [name.rpartition(".")[2] for name in fields(config.Leaves)]
         for name, least, most in (
-            ("scenes", 1, 10_000),
-            ("size", 24, 4096),
+            *((name, *bound(config.Leaves, name)[:2]) for name in told),
             ("bands", 2, 10_000),
-            ("seed", 0, 2**32 - 1),
-            ("light", 0, 3),
-            ("lesion_share", 0, 0.08),
             ("healthy", 0, 1),
         ):
             value = getattr(self, name)
             if not least <= value <= most:
                 raise InputError(
-                    f"{name} of the leaf scenes must lie between {least} and {most}, "
+                    f"{name} of the leaf scenes must lie between {least:.10g} and {most:.10g}, "
                     f"but is {value}: choose a value within."
                 )
         most_ill = max(lesion_pixels(index, self) for index in range(self.scenes)) / self.size**2

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from dgc_jax.config import Data
 from dgc_jax.data import others
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.formats import enmap, envi, geotiff, zarr
@@ -48,7 +49,7 @@ class Scene:
 
     cube: Cube
     labels_path: str | None = None
-    unlabelled: int = 0
+    unlabelled: int = Data.unlabelled
     classes: tuple[str, ...] | None = None
 
     def read_labels(self) -> LabelMap | None:
@@ -73,7 +74,7 @@ def open_scenes(
     axes: str | None = None,
     bands: Sequence[Sequence[float]] | None = None,
     drop: Sequence[Sequence[float]] | None = None,
-    unlabelled: int = 0,
+    unlabelled: int = Data.unlabelled,
     classes: Sequence[str] | None = None,
     dark: str | None = None,
     white: str | None = None,

@@ -27,13 +27,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgc_jax.config import Model, Training
 from dgc_jax.errors import InputError
 
 RADIUS = 2  # pixels: two convolutions of 3 x 3
 FIXED = ("linear", "mix", "offset")  # parameters that training leaves as they were set
 
 
-def choose_strides(bands: int, kernel: int = 9) -> tuple[int, int, int]:
+def choose_strides(bands: int, kernel: int = Model.kernel) -> tuple[int, int, int]:
     """Strides that leave one position after three convolutions over `bands` bands.
 
     Two strides (a, b, 1) see `reach = kernel + a (kernel - 1)(b + 1)` bands. Chosen is the
@@ -156,11 +157,11 @@ class Encoder(nn.Module):
         precision: type of the activations; parameters and norms are float32.
     """
 
-    embedding: int = 32
-    features: tuple[int, ...] = (8, 16, 32)
-    kernel: int = 9
-    strides: tuple[int, ...] | None = None
-    precision: str = "float32"
+    embedding: int = Model.embedding
+    features: tuple[int, ...] = Model.features
+    kernel: int = Model.kernel
+    strides: tuple[int, ...] | None = Model.strides
+    precision: str = Training.precision
 
     @nn.compact
     def __call__(self, spectra: jax.Array, valid: jax.Array, *, raw: bool = False) -> jax.Array:

@@ -31,17 +31,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgc_jax.config import Losses
 from dgc_jax.model.centroids import unit
 
 
 class Weights(NamedTuple):
     """Weight of each loss in the sum."""
 
-    compactness: float = 1.0
-    orthogonality: float = 1.0
-    consistency: float = 1.0
-    balance: float = 1.0
-    anchor: float = 0.0
+    compactness: float = Losses.compactness
+    orthogonality: float = Losses.orthogonality
+    consistency: float = Losses.consistency
+    balance: float = Losses.balance
+    anchor: float = Losses.anchor
 
 
 def _mean(values: jax.Array, weights: jax.Array) -> jax.Array:
@@ -65,7 +66,7 @@ def compactness(z: jax.Array, log_q: jax.Array, bank: jax.Array, weights: jax.Ar
 
 
 def orthogonality(
-    z: jax.Array, log_q: jax.Array, weights: jax.Array, margin: float = 0.3
+    z: jax.Array, log_q: jax.Array, weights: jax.Array, margin: float = Losses.margin
 ) -> jax.Array:
     """Mean hinge on the cosines between the batch's cluster means.
 

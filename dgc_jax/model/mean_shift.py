@@ -25,6 +25,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgc_jax.config import Model, Training
+
 BLOCK = 4  # pixels; a window of up to 5 x 5 fits a block of 4 x 4
 
 
@@ -66,8 +68,8 @@ def mean_shift(
     valid: jax.Array,
     bandwidth: jax.Array | float,
     *,
-    iterations: int = 5,
-    window: int = 5,
+    iterations: int = Model.iterations,
+    window: int = Model.window,
     detach: bool = True,
 ) -> jax.Array:
     """Gaussian mean shift of every pixel's embedding within its window.
@@ -129,11 +131,11 @@ class UnrolledMeanShift(nn.Module):
         precision: type of the samples inside the products; weights are float32.
     """
 
-    iterations: int = 5
-    window: int = 5
-    bandwidth: float = 0.25
+    iterations: int = Model.iterations
+    window: int = Model.window
+    bandwidth: float = Model.bandwidth
     detach: bool = True
-    precision: str = "float32"
+    precision: str = Training.precision
 
     @nn.compact
     def __call__(self, samples: jax.Array, valid: jax.Array) -> jax.Array:

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgc_jax.config import NORMALISATIONS as KINDS
+from dgc_jax.config import Data
 from dgc_jax.errors import InputError
-
-KINDS = ("global", "band", "snv", "l2", "log")
 
 
 class Normalisation(flax.struct.PyTreeNode):
@@ -37,7 +37,7 @@ class Normalisation(flax.struct.PyTreeNode):
     scale: jax.Array
     mean: jax.Array
     deviation: jax.Array
-    kind: str = flax.struct.field(pytree_node=False, default="global")
+    kind: str = flax.struct.field(pytree_node=False, default=Data.normalisation)
 
 
 def bin_weights(bands: int, wavelengths: np.ndarray | None, width: float) -> np.ndarray:
@@ -70,8 +70,8 @@ def fit(
     valid: np.ndarray,
     *,
     wavelengths: np.ndarray | None = None,
-    width: float = 20.0,
-    kind: str = "global",
+    width: float = Data.bin_width,
+    kind: str = Data.normalisation,
 ) -> Normalisation:
     """Fits the constants to sample crops of the whole data set.
 

@@ -25,12 +25,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import rich.console
 from jax.sharding import Mesh
 
 from dgc_jax import manifest, processes
+from dgc_jax.config import Config, configure
 from dgc_jax.data import provenance, units
 from dgc_jax.data.crops import Plan, read_batches
 from dgc_jax.data.scenes import Scene
@@ -83,7 +83,7 @@ class Trained(NamedTuple):
 
 
 def train(
-    config: ml_collections.ConfigDict,
+    config: Any,
     workdir: str,
     console: rich.console.Console | None = None,
     draw: Draw | None = None,
@@ -91,7 +91,7 @@ def train(
     """Trains a model, or completes a training that was interrupted.
 
     Args:
-        config: see `configs/default.py`.
+        config: whatever `dgc_jax.config.configure` takes.
         workdir: folder of the run; made if missing.
         console: where progress is shown.
         draw: draws the probes for TensorBoard; None: they are not drawn.
@@ -101,7 +101,7 @@ def train(
         DivergedError: if a loss is not finite; checkpoints already saved stand.
     """
     console = console or rich.console.Console(quiet=not processes.first())
-    options.check(config)
+    config = options.check(config)
     claim(workdir, config)
     mesh = data_mesh(config.data.batch)
     scenes = options.scenes(config)
@@ -149,7 +149,7 @@ def train(
 
 
 def _described(
-    config: ml_collections.ConfigDict,
+    config: Config,
     state: TrainState,
     crops: np.ndarray,
     valid: np.ndarray,
@@ -166,7 +166,7 @@ def _described(
 
 
 def _verdict(
-    config: ml_collections.ConfigDict,
+    config: Config,
     states: tuple[TrainState, TrainState],
     crops: np.ndarray,
     valid: np.ndarray,
@@ -182,16 +182,17 @@ def _verdict(
 
 
 def first_state(
-    config: ml_collections.ConfigDict, scenes: list[Scene], crops: np.ndarray, valid: np.ndarray
+    config: Any, scenes: list[Scene], crops: np.ndarray, valid: np.ndarray
 ) -> TrainState:
     """The state before the first step.
 
     Args:
-        config: see `configs/default.py`.
+        config: whatever `dgc_jax.config.configure` takes.
         scenes: the data set.
         crops: `[crop, row, column, band]` reflectance that the start is found from.
         valid: `[crop, row, column]` bool.
     """
+    config = configure(config)
     state = create_state(
         jax.random.key(config.seed),
         options.recipe(config),
@@ -211,7 +212,7 @@ def first_state(
 
 
 def _steps(
-    config: ml_collections.ConfigDict,
+    config: Config,
     workdir: str,
     mesh: Mesh,
     scenes: list[Scene],
@@ -256,7 +257,7 @@ def _steps(
             first_step=first,
             last_step=steps,
             crop=config.data.crop,
-            overlap=tuple(config.data.overlap),
+            overlap=config.data.overlap,
             batch=batch_size,
             pairs_per_window=config.data.pairs_per_window,
             slots=own_slots(mesh, batch_size),
@@ -303,7 +304,7 @@ def _steps(
 
 
 def _soft_information(
-    config: ml_collections.ConfigDict,
+    config: Config,
     state: TrainState,
     probes: tuple[np.ndarray, np.ndarray],
     progress: monitor.Progress,
@@ -314,7 +315,7 @@ def _soft_information(
     return seen["monitor/soft_information"]
 
 
-def claim(workdir: str, config: ml_collections.ConfigDict) -> None:
+def claim(workdir: str, config: Any) -> None:
     """Makes the workdir this configuration's own, or finds that it is; all processes wait for it.
 
     Raises:
@@ -350,7 +351,7 @@ def _note_scenes(workdir: str, scenes: list[Scene], console: rich.console.Consol
         )  # fmt: skip
 
 
-def _claim(workdir: str, config: ml_collections.ConfigDict) -> None:
+def _claim(workdir: str, config: Config) -> None:
     path = os.path.join(workdir, "config.json")
     mine = options.as_json(config)
     try:
@@ -399,9 +400,9 @@ def _finite(
     return host
 
 
-def _told(config: ml_collections.ConfigDict, light: float) -> str:
+def _told(config: Config, light: float) -> str:
     """What the calibration of light found, in a line."""
-    gain, tilt = (light * config.augment[name] for name in ("gain", "tilt"))
+    gain, tilt = (light * getattr(config.augment, name) for name in ("gain", "tilt"))
     return (
         f"light changes: gain {gain:.3g}, tilt {tilt:.3g} ({light:.0%} of the bounds, under which "
         f"labels agree with an NMI of {config.augment.agreement:g})"

@@ -1,14 +1,15 @@
-"""From a configuration to the typed constants that the rest of the package takes.
+"""From a configuration to the constants, scenes and classes that the rest of the package takes.
 
-`ConfigDict` stops here: what a run does is decided, checked and typed before anything is read.
+What is called `given` here is whatever `dgc_jax.config.configure` takes.
 """
 
-import json
-from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
-import ml_collections
-
+from dgc_jax.config import as_json as as_json
+from dgc_jax.config import check as check
+from dgc_jax.config import configure
+from dgc_jax.config import flat as flat
 from dgc_jax.data.augment import Augment
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.leaves import BACKGROUND, CLASSES, Leaves, ensure
@@ -16,20 +17,20 @@ from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.model.encoder import Encoder
 from dgc_jax.model.losses import Weights
 from dgc_jax.model.mean_shift import UnrolledMeanShift
-from dgc_jax.train.bounds import check as check
 from dgc_jax.train.state import Optimizer, Recipe
 
 
-def recipe(config: ml_collections.ConfigDict) -> Recipe:
+def recipe(given: Any) -> Recipe:
     """The constants of training."""
+    config = configure(given)
     precision = config.train.precision
     model, loss, optim = config.model, config.loss, config.optim
     return Recipe(
         encoder=Encoder(
             embedding=model.embedding,
-            features=tuple(model.features),
+            features=model.features,
             kernel=model.kernel,
-            strides=tuple(model.strides) if model.strides else None,
+            strides=model.strides or None,
             precision=precision,
         ),
         mean_shift=UnrolledMeanShift(
@@ -38,7 +39,7 @@ def recipe(config: ml_collections.ConfigDict) -> Recipe:
             bandwidth=model.bandwidth,
             precision=precision,
         ),
-        augment=Augment(**{n: v for n, v in config.augment.items() if n != "agreement"}),
+        augment=Augment(**{n: v for n, v in vars(config.augment).items() if n != "agreement"}),
         weights=Weights(
             compactness=loss.compactness,
             orthogonality=loss.orthogonality,
@@ -63,18 +64,18 @@ def recipe(config: ml_collections.ConfigDict) -> Recipe:
     )
 
 
-def scenes(config: ml_collections.ConfigDict, *, common_grid: bool = True) -> list[Scene]:
+def scenes(given: Any, *, common_grid: bool = True) -> list[Scene]:
     """Opens the scenes of `config.data`; the simulated ones are written when they are missing.
 
     Args:
-        config: see `configs/default.py`.
+        given: the configuration.
         common_grid: bring all on the chosen bands of the first; a model that is there already takes
             each to its own bands instead.
     """
-    data = config.data
+    data = configure(given).data
     where, classes = data.scenes, data.classes
     if where == "leaves":
-        where, classes = ensure(Leaves(**data.leaves)), classes or CLASSES
+        where, classes = ensure(Leaves(**dataclasses.asdict(data.leaves))), classes or CLASSES
     return open_scenes(
         where,
         labels=data.labels or None,
@@ -92,21 +93,22 @@ def scenes(config: ml_collections.ConfigDict, *, common_grid: bool = True) -> li
     )
 
 
-def names(config: ml_collections.ConfigDict) -> list[str]:
+def names(given: Any) -> list[str]:
     """Names of the scenes of `config.data`, found but not opened; none of the simulated ones.
 
     Raises:
         InputError: if there are none, or two of one name.
     """
-    data = config.data
+    data = configure(given).data
     if data.scenes == "leaves":
         return []
     beside = (data.labels, data.mask, data.dark, data.white)
     return [scene_name(path) for path in find_scenes(data.scenes, companions=beside)]
 
 
-def background(config: ml_collections.ConfigDict) -> tuple[int, ...] | None:
+def background(given: Any) -> tuple[int, ...] | None:
     """Label values that count as background, if the data set defines them."""
+    config = configure(given)
     if config.data.background is None and config.data.scenes == "leaves":
         return BACKGROUND
     if not config.data.background:
@@ -117,19 +119,3 @@ def background(config: ml_collections.ConfigDict) -> tuple[int, ...] | None:
         int(value) + int(unlabelled != 0 and (value < unlabelled or unlabelled < 0))
         for value in config.data.background
     )
-
-
-def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """The configuration as plain JSON values (tuples become lists)."""
-    return json.loads(json.dumps(config.to_dict()))
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"train.steps": 150, ...}`: one entry for each field."""
-    fields: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            fields |= flat(value, f"{prefix}{name}.")
-        else:
-            fields[prefix + name] = value
-    return fields

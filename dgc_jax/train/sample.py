@@ -7,9 +7,9 @@ a table would count for more than the table.
 
 from collections.abc import Iterator, Sequence
 
-import ml_collections
 import numpy as np
 
+from dgc_jax.config import Config
 from dgc_jax.data.empty_bands import why_invalid
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
@@ -47,9 +47,7 @@ def places(
     return turns[:number]
 
 
-def sample_crops(
-    config: ml_collections.ConfigDict, scenes: list[Scene]
-) -> tuple[np.ndarray, np.ndarray]:
+def sample_crops(config: Config, scenes: list[Scene]) -> tuple[np.ndarray, np.ndarray]:
     """The first `config.data.sample` of the sample crops, all at once; see `sample_batches`.
 
     Raises:
@@ -65,7 +63,7 @@ def sample_crops(
 
 
 def sample_batches(
-    config: ml_collections.ConfigDict,
+    config: Config,
     scenes: list[Scene],
     number: int,
     slots: Sequence[int] | None = None,
@@ -73,7 +71,7 @@ def sample_batches(
     """Un-augmented crops from all over the data set, evenly over its scenes.
 
     Args:
-        config: see `configs/default.py`.
+        config: of the run.
         scenes: the data set.
         number: of crops at most; scenes together may have fewer.
         slots: which crops of each batch to read; None reads all.

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dgc_jax.config import STARTS, Centroids, Data, Losses, Model, Optimiser, Training
 from dgc_jax.data.augment import Augment
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, normalisation
@@ -34,13 +35,13 @@ class Optimizer:
         bandwidth: peak learning rate of the mean shift's bandwidth, by plain gradient descent.
     """
 
-    learning_rate: float = 1e-3
-    warmup: int = 20
-    steps: int = 100
-    final: float = 0.02
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    bandwidth: float = 0.2
+    learning_rate: float = Optimiser.learning_rate
+    warmup: int = Optimiser.warmup
+    steps: int = Training.steps
+    final: float = Optimiser.final
+    weight_decay: float = Optimiser.weight_decay
+    clip: float = Optimiser.clip
+    bandwidth: float = Optimiser.bandwidth
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax transformation that these numbers describe."""
@@ -78,6 +79,8 @@ def _decays(path: tuple[Any, ...], leaf: jax.Array) -> bool:
 class Recipe:
     """What training does, as constants that the compiler sees.
 
+    Without arguments the recipe: all defaults are those of `dgc_jax.config`.
+
     Attributes:
         encoder: spectra to unit embeddings.
         mean_shift: embeddings to the modes of their neighbourhoods.
@@ -96,11 +99,11 @@ class Recipe:
     augment: Augment = dataclasses.field(default_factory=Augment)
     weights: Weights = dataclasses.field(default_factory=Weights)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
-    temperature: float = 0.05
-    margin: float = 0.3
-    displacement: int = 2
-    decay: float = 0.99
-    kick: float = 0.05
+    temperature: float = Model.temperature
+    margin: float = Losses.margin
+    displacement: int = Losses.displacement
+    decay: float = Centroids.decay
+    kick: float = Centroids.kick
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -187,13 +190,13 @@ def create_state(
     *,
     clusters: int,
     wavelengths: np.ndarray | None = None,
-    bin_width: float = 20.0,
-    kind: str = "global",
-    start: str = "kmeans++",
-    pixels: int = 20_000,
-    whiten: float = 0.5,
-    linear: float = 1.0,
-    network: float = 0.05,
+    bin_width: float = Data.bin_width,
+    kind: str = Data.normalisation,
+    start: str = Centroids.start,
+    pixels: int = Centroids.pixels,
+    whiten: float = Model.whiten,
+    linear: float = Model.linear,
+    network: float = Model.network,
 ) -> TrainState:
     """The state that training starts from, fitted to un-augmented sample crops.
 
@@ -226,7 +229,7 @@ def create_state(
             f"clusters.train: expected at most as many clusters as valid pixels, found {clusters} "
             f"clusters for {usable} pixels; lower clusters.train and clusters.final."
         )
-    if start not in ("kmeans++", "random"):
+    if start not in STARTS:
         raise InputError(
             f"centroids.start: expected 'kmeans++' or 'random', found {start!r}; choose one."
         )
