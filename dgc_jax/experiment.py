@@ -40,7 +40,10 @@ from dgc_jax.train.log import history
 
 
 def run(
-    config: ml_collections.ConfigDict, workdir: str, console: rich.console.Console | None = None
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    console: rich.console.Console | None = None,
+    scenes: Sequence[Scene] | None = None,
 ) -> dict[str, Any]:
     """Runs an experiment to its end, from wherever an earlier run of it stopped.
 
@@ -48,6 +51,7 @@ def run(
         config: see `configs/default.py`.
         workdir: folder of the run; made if missing.
         console: where progress and results are shown.
+        scenes: the data set, opened already and on one band grid; None: that of `config.data`.
 
     Returns:
         The content of `summary.json`.
@@ -69,7 +73,7 @@ def run(
         return summary
 
     maps = os.path.join(workdir, "maps")
-    trained = loop.train(config, workdir, console, probes.pictures)
+    trained = loop.train(config, workdir, console, probes.pictures, scenes)
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
             save_model(workdir, merged(config, trained))

@@ -205,7 +205,7 @@ def _of_array(array: Any) -> Raw:
 
         def read_masked(row: slice, column: slice, band: slice) -> np.ndarray:
             part = array[row, column, band]
-            return np.asarray(part.astype(np.float32).filled(np.nan))
+            return np.ma.filled(part.astype(np.float32), np.nan)
 
         chunk = (16, 16, array.shape[2])
         return Raw(lazy.virtual_store(read_masked, array.shape, np.float32, chunk, context=None))

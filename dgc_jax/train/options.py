@@ -62,17 +62,20 @@ def recipe(config: ml_collections.ConfigDict) -> Recipe:
     )
 
 
-def scenes(config: ml_collections.ConfigDict, *, common_grid: bool = True) -> list[Scene]:
+def scenes(
+    config: ml_collections.ConfigDict, given: Any = None, *, common_grid: bool = True
+) -> list[Scene]:
     """Opens the scenes of `config.data`; the simulated ones are written when they are missing.
 
     Args:
         config: see `configs/default.py`.
+        given: scenes in place of `config.data.scenes`, see `dgc_jax.data.scenes.open_scenes`.
         common_grid: bring all on the chosen bands of the first; a model that is there already takes
             each to its own bands instead.
     """
     data = config.data
-    where, classes = data.scenes, data.classes
-    if where == "leaves":
+    where, classes = data.scenes if given is None else given, data.classes
+    if isinstance(where, str) and where == "leaves":
         where, classes = ensure(Leaves(**data.leaves)), classes or CLASSES
     return open_scenes(
         where,
