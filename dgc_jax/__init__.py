@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dgc_jax.apply.segmenter import Segmenter, load
     from dgc_jax.config import Config
+    from dgc_jax.data.arrays import as_cube
     from dgc_jax.data.crops import Batch
     from dgc_jax.data.cube import Cube, open_cube
     from dgc_jax.data.scenes import open_scenes
     from dgc_jax.errors import DivergedError, InputError
+    from dgc_jax.estimator import DeepGlobalClustering
     from dgc_jax.experiment import run
     from dgc_jax.model import losses
     from dgc_jax.model.encoder import Encoder
@@ -28,6 +30,7 @@ __all__ = [
     "Batch",
     "Config",
     "Cube",
+    "DeepGlobalClustering",
     "DivergedError",
     "Encoder",
     "InputError",
@@ -35,6 +38,7 @@ __all__ = [
     "Segmenter",
     "TrainState",
     "UnrolledMeanShift",
+    "as_cube",
     "create_state",
     "load",
     "losses",
@@ -49,6 +53,7 @@ _HOME = {
     "Batch": "dgc_jax.data.crops",
     "Config": "dgc_jax.config",
     "Cube": "dgc_jax.data.cube",
+    "DeepGlobalClustering": "dgc_jax.estimator",
     "DivergedError": "dgc_jax.errors",
     "Encoder": "dgc_jax.model.encoder",
     "InputError": "dgc_jax.errors",
@@ -56,6 +61,7 @@ _HOME = {
     "Segmenter": "dgc_jax.apply.segmenter",
     "TrainState": "dgc_jax.train.state",
     "UnrolledMeanShift": "dgc_jax.model.mean_shift",
+    "as_cube": "dgc_jax.data.arrays",
     "create_state": "dgc_jax.train.state",
     "load": "dgc_jax.apply.segmenter",
     "losses": "dgc_jax.model.losses",

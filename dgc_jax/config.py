@@ -304,7 +304,7 @@ def configure(*given: Any) -> Config:
         return given[0]
     values: dict[str, Any] = {}
     for each in given:
-        values |= _by_name(each)
+        values |= by_name(each)
     return Config(**_nested(values))
 
 
@@ -386,8 +386,15 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _by_name(given: Any) -> dict[str, Any]:
-    """What is given, by whole names."""
+def by_name(given: Any) -> dict[str, Any]:
+    """Fields and values of a part of a configuration, by whole names such as `train.steps`.
+
+    Args:
+        given: as in `configure`.
+
+    Raises:
+        InputError: if it is something else, or a field is unknown or named twice.
+    """
     if isinstance(given, Config):
         return flat(dataclasses.asdict(given))
     plain = given.to_dict() if hasattr(given, "to_dict") else given  # of a ConfigDict

@@ -43,7 +43,12 @@ from dgc_jax.train.log import history
 _SUMMARY, _REPORT = "summary.json", "report.html"
 
 
-def run(config: Any, workdir: str, console: rich.console.Console | None = None) -> dict[str, Any]:
+def run(
+    config: Any,
+    workdir: str,
+    console: rich.console.Console | None = None,
+    scenes: Sequence[Scene] | None = None,
+) -> dict[str, Any]:
     """Runs an experiment to its end, from wherever an earlier run of it stopped.
 
     One that is finished (see `dgc_jax.manifest`) is left as it is. If only some of its results are
@@ -54,6 +59,7 @@ def run(config: Any, workdir: str, console: rich.console.Console | None = None) 
             or by dotted names, or a `ConfigDict`; see `dgc_jax.config.configure`.
         workdir: folder of the run; made if missing.
         console: where progress and results are shown.
+        scenes: the data set, opened already and on one band grid; None: that of `config.data`.
 
     Returns:
         The content of `summary.json`.
@@ -70,17 +76,23 @@ def run(config: Any, workdir: str, console: rich.console.Console | None = None) 
             if processes.first():
                 stack.enter_context(lock.alone(workdir, "--workdir"))
         loop.claim(workdir, config)
-        return _run(config, workdir, console)
+        return _run(config, workdir, console, scenes)
 
 
-def _run(config: Config, workdir: str, console: rich.console.Console) -> dict[str, Any]:
+def _run(
+    config: Config,
+    workdir: str,
+    console: rich.console.Console,
+    scenes: Sequence[Scene] | None,
+) -> dict[str, Any]:
     summary_path = os.path.join(workdir, "summary.json")
     why: str | None = None
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
-            why = _why_unfinished(config, workdir, console)
+            why = _why_unfinished(config, workdir, console, scenes)
             if why is not None:
-                _check_names(config, workdir)
+                found = options.names(config) if scenes is None else [s.cube.name for s in scenes]
+                _check_names(found, workdir)
     if processes.from_first(why is None):
         summary = _read(summary_path)
         console.print(
@@ -95,7 +107,7 @@ def _run(config: Config, workdir: str, console: rich.console.Console) -> dict[st
             markup=False, soft_wrap=True,
         )  # fmt: skip
     maps = os.path.join(workdir, "maps")
-    trained = loop.train(config, workdir, console, probes.pictures)
+    trained = loop.train(config, workdir, console, probes.pictures, scenes)
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
             save_model(workdir, merged(config, trained))
@@ -164,8 +176,8 @@ def _run(config: Config, workdir: str, console: rich.console.Console) -> dict[st
         json.dump(summary, file, indent=1)
     labels = provenance.of_labels(trained.scenes)
     source = {"model": segmenter.content, "view": segmenter.seen} | labels
-    scenes = provenance.of_scenes(trained.scenes)
-    manifest.finish(workdir, "report", _REPORT, source | scenes, [_REPORT])
+    source |= provenance.of_scenes(trained.scenes)
+    manifest.finish(workdir, "report", _REPORT, source, [_REPORT])
     manifest.finish(workdir, "results", "run", labels, [_SUMMARY])
     processes.wait()
     if summary["scores"]:
@@ -177,7 +189,12 @@ def _run(config: Config, workdir: str, console: rich.console.Console) -> dict[st
     return summary
 
 
-def _why_unfinished(config: Config, workdir: str, console: rich.console.Console) -> str | None:
+def _why_unfinished(
+    config: Config,
+    workdir: str,
+    console: rich.console.Console,
+    scenes: Sequence[Scene] | None,
+) -> str | None:
     """Why something is still to be done, in words to follow "because"; None: nothing is.
 
     Raises:
@@ -190,9 +207,11 @@ def _why_unfinished(config: Config, workdir: str, console: rich.console.Console)
         console.print(f"note: an earlier version made {workdir}, and kept no record of its scenes.")
         return None
     labels = None
-    if config.data.scenes != "leaves":  # which are what the configuration says
+    if (
+        scenes is not None or config.data.scenes != "leaves"
+    ):  # which are what the configuration says
         try:
-            scenes = options.scenes(config)
+            scenes = options.scenes(config) if scenes is None else scenes
         except InputError as error:
             console.print(
                 f"note: whether its scenes have changed cannot be told: {error}",
@@ -223,11 +242,10 @@ def _why_unfinished(config: Config, workdir: str, console: rich.console.Console)
     return why
 
 
-def _check_names(config: Config, workdir: str) -> None:
+def _check_names(scenes: Sequence[str], workdir: str) -> None:
     """Refuses scenes whose maps would overwrite one another, before hours of work."""
     wanted = {
-        ("maps", name): results.files(name, ("envi", "png"), confidence=False)
-        for name in options.names(config)
+        ("maps", name): results.files(name, ("envi", "png"), confidence=False) for name in scenes
     }
     maps = os.path.join(workdir, "maps")
     manifest.refuse_clashes(maps, "data.scenes", wanted, foreign=False)

@@ -23,6 +23,10 @@ def _embed(
     return embed(recipe, params, normalisation.normalise(spectra, constants), valid)[1]
 
 
+embeddings = functools.partial(jax.jit, static_argnums=0)(_embed)
+"""The embeddings z `[batch, row, column, embedding]` of crops, 0 where invalid."""
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def labels(
     recipe: Recipe,

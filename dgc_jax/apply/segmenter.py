@@ -10,9 +10,13 @@ its sums is that of the whole image.
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+import os
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +26,9 @@ from dgc_jax import manifest
 from dgc_jax.apply import likeness, programs
 from dgc_jax.apply.tiles import Confidence, Doubt, Finest, Labelled, Tile, best_side, walk
 from dgc_jax.config import stored
-from dgc_jax.data.cube import Cube, Stored
+from dgc_jax.data import arrays
+from dgc_jax.data.cube import Cube, Path, Stored
+from dgc_jax.data.scenes import open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.model import normalisation, tree
 from dgc_jax.model.encoder import RADIUS
@@ -31,6 +37,7 @@ from dgc_jax.train import checkpoint, options
 from dgc_jax.train.state import Parameters, Recipe
 
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
+_SHOWN = 16  # clusters that `print` names
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,6 +92,20 @@ class Segmenter:
     identity: str
     similarity_floor: float | None = None
     viewed: bool = False
+
+    def __repr__(self) -> str:
+        """What it is and the names of its clusters, in a few lines."""
+        bands = f"{self.bands} bands"
+        if self.wavelengths is not None:
+            bands += f" of {self.wavelengths[0]:.6g} to {self.wavelengths[-1]:.6g} nm"
+        lines = [f"Segmenter of {self.clusters} clusters (of {self.finest} to merge), {bands}"]
+        shown = [(k, name) for k, name in enumerate(self.names, 1) if name]
+        for k, name in shown[:_SHOWN]:
+            colour = bytes(self.colours[k].tolist()).hex()
+            lines.append(f"{k:>5}  #{colour}  {textwrap.shorten(name, 50, placeholder=' ...')}")
+        if len(shown) > _SHOWN:
+            lines.append(f"       and {len(shown) - _SHOWN} more")
+        return "\n".join(lines)
 
     @property
     def clusters(self) -> int:
@@ -176,26 +197,105 @@ class Segmenter:
             unlike = valid & (similarity < self.similarity_floor)
         return Confidence(margin, similarity, unlike)
 
-    def segment(self, cube: Cube, tile: int | None = None) -> np.ndarray:
+    @overload
+    def segment(
+        self,
+        scene: Cube | str | os.PathLike[str] | np.ndarray,
+        tile: int | None = None,
+        *,
+        wavelengths: Sequence[float] | np.ndarray | Path | None = None,
+    ) -> np.ndarray: ...
+
+    @overload
+    def segment(self, scene: Any, tile: int | None = None, *, wavelengths: Any = None) -> Any: ...
+
+    def segment(self, scene: Any, tile: int | None = None, *, wavelengths: Any = None) -> Any:
         """Labels a whole scene, tile by tile, exactly as if it were one image.
 
         A scene unlike those of the training (`dgc_jax.apply.likeness`) gets its labels too, and a
         warning by the logger `dgc_jax` that names the likely reason.
 
         Args:
-            cube: the scene; on another band grid it is interpolated.
+            scene: a `Cube`, a path, which is read as the scenes of the training were, or an array,
+                see `dgc_jax.data.arrays`; on another band grid it is interpolated.
             tile: side of a tile in pixels; rounded up to a multiple of the mean shift's block.
+            wavelengths: of the scene's bands, if it does not say them, nm.
 
         Returns:
-            `[row, column]` uint8, 1..K, and 0 where there is no data.
+            `[row, column]` uint8, 1..K, and 0 where there is no data; of an `xarray.DataArray` as
+            one with its row and column dimension and their coordinates.
 
         Raises:
-            InputError: if the scene does not cover the model's bands.
+            InputError: if it is no scene, or does not cover the model's bands.
         """
+        cube = self.opened(scene, wavelengths)
         out = np.zeros(cube.shape[:2], np.uint8)
         for row, column, labels in self.tiles(cube, tile):
             out[row : row + labels.shape[0], column : column + labels.shape[1]] = labels
-        return out
+        words = [re.sub(r"\W+", "_", name) or f"unused_{k}" for k, name in enumerate(self.names, 1)]
+        about = {
+            "long_name": "cluster",
+            "flag_values": np.arange(self.clusters + 1, dtype=np.uint8),
+            "flag_meanings": " ".join(["no_data", *words]),
+        }
+        return arrays.like(scene, out, "cluster", about)
+
+    @overload
+    def embed(
+        self,
+        scene: Cube | str | os.PathLike[str] | np.ndarray,
+        tile: int | None = None,
+        *,
+        wavelengths: Sequence[float] | np.ndarray | Path | None = None,
+    ) -> np.ndarray: ...
+
+    @overload
+    def embed(self, scene: Any, tile: int | None = None, *, wavelengths: Any = None) -> Any: ...
+
+    def embed(self, scene: Any, tile: int | None = None, *, wavelengths: Any = None) -> Any:
+        """The embeddings by which the pixels of a scene are labelled; arguments as `segment`.
+
+        Returns:
+            `[row, column, embedding]` float32, z of docs/method.md: of length 1, and 0 where there
+            is no data. A pixel belongs to the centroid of `bank` with the greatest product.
+
+        Raises:
+            InputError: if it is no scene, or does not cover the model's bands.
+        """
+        cube = self.adapt(self.opened(scene, wavelengths))
+        side, halo = _up(tile or self.tile_side(cube), self._block), self._halo
+        rows, columns, _ = cube.shape
+        out = np.zeros((rows, columns, self.bank.shape[1]), np.float32)
+        inner = slice(halo, halo + side)
+        corners = itertools.product(range(0, rows, side), range(0, columns, side))
+        for row, column in corners:
+            window = row - halo, column - halo, side + 2 * halo, side + 2 * halo
+            crop, valid = cube.read(*window)
+            z = programs.embeddings(
+                self.recipe, self.params, self.normalisation, crop[None], valid[None]
+            )
+            here = out[row : row + side, column : column + side]
+            here[...] = np.asarray(z[0])[inner, inner][: here.shape[0], : here.shape[1]]
+            cube.forget()
+        return arrays.like(scene, out, "embedding", {"long_name": "embedding"})
+
+    def opened(self, scene: Any, wavelengths: Any = None) -> Cube:
+        """A scene as `segment` takes it as a cube; a path is opened as in training.
+
+        Raises:
+            InputError: if it is no scene, or several.
+        """
+        if not isinstance(scene, str | os.PathLike):
+            return arrays.as_cube(scene, wavelengths=wavelengths)
+        trained = self.config["data"]
+        how = {name: trained[name] for name in ("mask", "dark", "white", "variable", "axes")}
+        how["wavelengths"] = trained["wavelengths"] if wavelengths is None else wavelengths
+        found = open_scenes(os.fspath(scene), labels=None, common_grid=False, **how)
+        if len(found) > 1:
+            raise InputError(
+                f"{os.fspath(scene)}: expected one scene, found {len(found)}; give them one by one."
+            )
+        return found[0].cube
 
     def tiles(
         self, cube: Cube, tile: int | None = None, *, part: tuple[int, int] = (0, 1)
@@ -238,7 +338,7 @@ class Segmenter:
             doubt: also tell how sure each label is; the labels stay the same.
             finest: also tell what each pixel is at the finest level.
         """
-        side = _up(tile or self.tile_side(cube), block_size(self.recipe.mean_shift.window))
+        side = _up(tile or self.tile_side(cube), self._block)
         label = functools.partial(self._label, doubt=doubt, finest=finest)
         cube = self.adapt(cube)
         tiles = walk(cube, label, side, self._halo, part)
@@ -249,9 +349,12 @@ class Segmenter:
         return best_side(*cube.shape[:2], self._halo)
 
     @property
+    def _block(self) -> int:
+        return block_size(self.recipe.mean_shift.window)
+
+    @property
     def _halo(self) -> int:
-        window = self.recipe.mean_shift.window
-        return _up(RADIUS + window // 2, block_size(window))
+        return _up(RADIUS + self.recipe.mean_shift.window // 2, self._block)
 
     def with_view(self, path: str) -> "Segmenter":
         """The model seen through a view of `dgc merge`, see `dgc_jax.apply.view`.

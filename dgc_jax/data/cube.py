@@ -28,6 +28,7 @@ from dgc_jax.data import companions
 from dgc_jax.data.formats import lazy, nodata
 from dgc_jax.data.formats.detect import read as read_any
 from dgc_jax.data.formats.detect import scene_name
+from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
 Path = str | os.PathLike[str]
@@ -40,7 +41,8 @@ class Cube:
     Attributes:
         name: of the scene: its file's name without folder and endings.
         path: of the file, as given.
-        format: what the file is: "ENVI", "MATLAB", "HDF5", "NPY", "GeoTIFF", "EnMAP" or "zarr".
+        format: what the file is: "ENVI", "MATLAB", "HDF5", "NPY", "GeoTIFF", "EnMAP" or "zarr"; or,
+            of what is in memory, "array" (see `dgc_jax.data.arrays`).
         shape: rows, columns, bands of what `read` returns.
         wavelengths: `[band]` nm (float64, ascending) of what `read` returns, or None.
         store: `[row, column, stored band]`, native type.
@@ -352,6 +354,47 @@ def open_cube(
     """
     path = os.path.expanduser(os.fspath(path))
     format_name, raw = read_any(path, variable=variable, axes=axes)
+    size = raw.store.shape[0], raw.store.shape[1]
+    usable = None if mask is None else companions.read_mask(os.fspath(mask), path, size)
+    cube = understood(path, format_name, raw, wavelengths, usable, keep_bad_bands=keep_bad_bands)
+    given = {
+        "mask": mask,
+        "dark": dark,
+        "white": white,
+        "variable": variable,
+        "axes": axes,
+        "wavelengths": wavelengths,
+    }
+    cube = dataclasses.replace(cube, given=given)
+    if labels is not None:
+        from dgc_jax.data.labels import read_labels  # only here: most scenes have none
+
+        cube = dataclasses.replace(cube, labels=read_labels(os.fspath(labels), size)[0])
+    return _calibrated(cube, dark, white)
+
+
+def understood(
+    path: str,
+    format_name: str,
+    raw: Raw,
+    wavelengths: Sequence[float] | np.ndarray | Path | None = None,
+    mask: np.ndarray | None = None,
+    *,
+    keep_bad_bands: bool = False,
+) -> Cube:
+    """The scene that a reader has found, its bands sorted and those without data left out.
+
+    Args:
+        path: what messages call it; its name without folder and endings is the scene's.
+        format_name: what it was read from.
+        raw: its numbers and what is known of them.
+        wavelengths: of the stored bands, as for `open_cube`.
+        mask: `[row, column]` bool, True = usable, or None.
+        keep_bad_bands: also use bands that are called bad, or that hold no data.
+
+    Raises:
+        InputError: it holds no real numbers, all its bands are bad, or wavelengths do not fit.
+    """
     rows, columns, stored_bands = raw.store.shape
     if raw.store.dtype.numpy_dtype.kind not in "iufb" or 0 in raw.store.shape:
         raise InputError(
@@ -388,25 +431,13 @@ def open_cube(
         notes=tuple(notes),
         forget=raw.forget,
         ignore_value=raw.ignore_value,
-        mask=None if mask is None else companions.read_mask(os.fspath(mask), path, (rows, columns)),
-        given={
-            "mask": mask,
-            "dark": dark,
-            "white": white,
-            "variable": variable,
-            "axes": axes,
-            "wavelengths": wavelengths,
-        },
+        mask=mask,
     )
-    if not keep_bad_bands:
-        from dgc_jax.data import empty_bands  # only here: it is about cubes
+    if keep_bad_bands:
+        return cube
+    from dgc_jax.data import empty_bands  # only here: it is about cubes
 
-        cube = empty_bands.without_empty_bands(cube)
-    if labels is not None:
-        from dgc_jax.data.labels import read_labels  # only here: most scenes have none
-
-        cube = dataclasses.replace(cube, labels=read_labels(os.fspath(labels), (rows, columns))[0])
-    return _calibrated(cube, dark, white)
+    return empty_bands.without_empty_bands(cube)
 
 
 def _unreadable(path: str, error: Exception) -> InputError:

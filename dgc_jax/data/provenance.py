@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from dgc_jax import manifest
+from dgc_jax.data import arrays
 from dgc_jax.data.cube import Cube
-from dgc_jax.data.formats.detect import files_of
+from dgc_jax.data.formats.detect import MEMORY, files_of
 from dgc_jax.data.labels import split_variable
 from dgc_jax.data.scenes import Scene
 
@@ -20,11 +21,14 @@ def made_from(cube: Cube) -> dict[str, Any]:
         cube: the scene.
 
     Returns:
-        JSON values: the files of the `scene` and of its `mask`, `dark` and `white` reference, see
-        `dgc_jax.manifest.files`; how it was to be opened; and what was understood of its numbers.
+        JSON values: the files of the `scene` (a fingerprint of one that Python held) and of its
+        `mask`, `dark` and `white` reference, see `dgc_jax.manifest.files`; how it was to be opened;
+        and what was understood of its numbers.
     """
     given = cube.given
-    found: dict[str, Any] = {"scene": manifest.files(files_of(cube.path))}
+    held = cube.path.startswith(MEMORY)
+    scene = arrays.identity(cube) if held else manifest.files(files_of(cube.path))
+    found: dict[str, Any] = {"scene": scene}
     for name in ("mask", "dark", "white"):
         found[name] = beside(given.get(name))
     wavelengths = given.get("wavelengths")

@@ -9,12 +9,13 @@ import fnmatch
 import glob
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dgc_jax.config import Data
-from dgc_jax.data import others
+from dgc_jax.data import arrays, others
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.formats import enmap, envi, geotiff, zarr
 from dgc_jax.data.formats.detect import scene_name, scene_stem
@@ -66,7 +67,7 @@ class Scene:
 
 
 def open_scenes(
-    scenes: str | Sequence[str],
+    scenes: Any,
     *,
     labels: str | None = _LABELS,
     mask: str | None = None,
@@ -85,12 +86,13 @@ def open_scenes(
 
     Args:
         scenes: `"leaves"` for the embedded data set (simulated when first used), or a path, a
-            folder, a glob or a sequence of these.
+            folder, a glob, an array or whatever else `dgc_jax.data.arrays.as_cube` takes, a `Scene`
+            or a sequence of these.
         labels: pattern of the label maps, relative to each scene's folder; scenes without one have
             no labels. Without `{stem}` it is the path of a label map that must exist. A name after
             a colon picks a MATLAB variable: `"samson.mat:S_GT"`. Empty or None: no labels.
         mask: pattern or path of validity masks, told in the same way, but every scene must have
-            one; so with `dark` and `white`.
+            one; so with `dark` and `white`. Arrays have no files beside them.
         variable: which array of a MATLAB or HDF5 file is the cube.
         axes: its axis order, see `formats.variables`.
         bands: ranges to keep, nm: `((450, 900),)`.
@@ -110,32 +112,91 @@ def open_scenes(
         InputError: nothing found, two scenes of one name, a scene that cannot be opened, a mask or
             reference that a scene lacks, or band grids that do not agree.
     """
-    paths = find_scenes(scenes, companions=(labels, mask, dark, white))
-    if scenes == "leaves" and classes is None:
+    beside = {"mask": mask, "dark": dark, "white": white}
+    given = _listed(scenes, (labels, *beside.values()), beside)
+    paths = [scene for scene in given if isinstance(scene, str)]
+    if isinstance(scenes, str) and scenes == "leaves" and classes is None:
         from dgc_jax.data import leaves  # only here: simulating needs more libraries
 
         classes = leaves.CLASSES
     masks, darks, whites, maps = (
-        _companions(paths, pattern, what)
-        for what, pattern in (("mask", mask), ("dark", dark), ("white", white), ("labels", labels))
+        dict(zip(paths, _companions(paths, pattern, what), strict=True))
+        for what, pattern in (*beside.items(), ("labels", labels))
     )
+    names = _array_names(given)
     opened: list[Scene] = []
-    for number, path in enumerate(paths):
-        cube = open_cube(
-            path,
-            mask=masks[number],
-            dark=darks[number],
-            white=whites[number],
-            variable=variable,
-            axes=axes,
-            wavelengths=wavelengths,
-        )
+    for scene, name in zip(given, names, strict=True):
+        named = None if classes is None else tuple(classes)
+        if isinstance(scene, str):
+            cube = open_cube(
+                scene,
+                mask=masks[scene],
+                dark=darks[scene],
+                white=whites[scene],
+                variable=variable,
+                axes=axes,
+                wavelengths=wavelengths,
+            )
+            one = Scene(cube, maps[scene], unlabelled, named)
+        elif isinstance(scene, Scene):
+            one = scene
+        elif arrays.is_array(scene):
+            cube = arrays.as_cube(scene, wavelengths=wavelengths, axes=axes, name=name)
+            one = Scene(cube, None, unlabelled, named)
+        else:
+            one = Scene(arrays.as_cube(scene), None, unlabelled, named)
         if common_grid:
             first = opened[0].cube if opened else None
-            cube = _on_common_grid(cube, first, bands, drop)
-        named = None if classes is None else tuple(classes)
-        opened.append(Scene(cube, maps[number], unlabelled, named))
+            one = dataclasses.replace(one, cube=_on_common_grid(one.cube, first, bands, drop))
+        opened.append(one)
+    if len(paths) < len(given):
+        _refuse_same_names((scene.cube.name, scene.cube.path) for scene in opened)
     return _with_common_names(opened)
+
+
+def _listed(
+    scenes: Any, companions: Sequence[str | None], beside: Mapping[str, str | None]
+) -> list[Any]:
+    """The scenes that are meant: paths, one a scene, and what was handed over otherwise."""
+    several = isinstance(scenes, list | tuple)
+    given = [
+        os.fspath(scene) if isinstance(scene, os.PathLike) else scene
+        for scene in (scenes if several else [scenes])
+    ]
+    if all(isinstance(scene, str) for scene in given):
+        return list(find_scenes(given if several else given[0], companions=companions))
+    alone = [name for name, pattern in beside.items() if pattern]
+    if alone and any(map(arrays.is_array, given)):
+        raise InputError(
+            f"{alone[0]}={beside[alone[0]]!r} names a file beside each scene, and arrays have "
+            "none: give arrays that are masked and calibrated, or the paths of files."
+        )
+    found: list[Any] = []
+    for scene in given:
+        paths = find_scenes(scene, companions=companions) if isinstance(scene, str) else [scene]
+        found += paths
+    return found
+
+
+def _array_names(given: Sequence[Any]) -> list[str | None]:
+    """A name for each array, numbered where several have the same; None for other scenes."""
+    own = [arrays.array_name(scene) if arrays.is_array(scene) else None for scene in given]
+    return [
+        f"{name}_{own[: place + 1].count(name)}" if name and own.count(name) > 1 else name
+        for place, name in enumerate(own)
+    ]
+
+
+def _refuse_same_names(scenes: Iterable[tuple[str, str]]) -> None:
+    """Refuses scenes (name, path) of which two have one name."""
+    by_name: dict[str, str] = {}
+    for name, path in scenes:
+        if name in by_name:
+            raise InputError(
+                f"{by_name[name]} and {path} are both called {name!r}, and outputs are named after "
+                "their scenes: rename one."
+            )
+        by_name[name] = path
 
 
 def find_scenes(scenes: str | Sequence[str], *, companions: Sequence[str | None] = ()) -> list[str]:

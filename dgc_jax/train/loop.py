@@ -20,7 +20,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -87,6 +87,7 @@ def train(
     workdir: str,
     console: rich.console.Console | None = None,
     draw: Draw | None = None,
+    scenes: Sequence[Scene] | None = None,
 ) -> Trained:
     """Trains a model, or completes a training that was interrupted.
 
@@ -95,6 +96,7 @@ def train(
         workdir: folder of the run; made if missing.
         console: where progress is shown.
         draw: draws the probes for TensorBoard; None: they are not drawn.
+        scenes: the data set, opened already and on one band grid; None: that of `config.data`.
 
     Raises:
         InputError: if the configuration, the scenes or the workdir cannot be used.
@@ -104,7 +106,7 @@ def train(
     config = options.check(config)
     claim(workdir, config)
     mesh = data_mesh(config.data.batch)
-    scenes = options.scenes(config)
+    scenes = options.scenes(config) if scenes is None else list(scenes)
     processes.same("data.scenes", ", ".join(scene.cube.name for scene in scenes))
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():

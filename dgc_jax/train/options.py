@@ -64,17 +64,18 @@ def recipe(given: Any) -> Recipe:
     )
 
 
-def scenes(given: Any, *, common_grid: bool = True) -> list[Scene]:
+def scenes(given: Any, paths: Any = None, *, common_grid: bool = True) -> list[Scene]:
     """Opens the scenes of `config.data`; the simulated ones are written when they are missing.
 
     Args:
         given: the configuration.
+        paths: scenes in place of `config.data.scenes`, see `dgc_jax.data.scenes.open_scenes`.
         common_grid: bring all on the chosen bands of the first; a model that is there already takes
             each to its own bands instead.
     """
     data = configure(given).data
-    where, classes = data.scenes, data.classes
-    if where == "leaves":
+    where, classes = data.scenes if paths is None else paths, data.classes
+    if isinstance(where, str) and where == "leaves":
         where, classes = ensure(Leaves(**dataclasses.asdict(data.leaves))), classes or CLASSES
     return open_scenes(
         where,

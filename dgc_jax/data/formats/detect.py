@@ -11,6 +11,9 @@ from dgc_jax.errors import InputError
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc")
 _SUFFIXES = (".mat", *HDF5_SUFFIXES, ".npy", *geotiff.SUFFIXES, ".zarr", ".zarr3", ".n5")
+MEMORY = "<memory>/"
+"""How the paths of scenes begin that were handed over as arrays, see `dgc_jax.data.arrays`."""
+
 _ENMAP = (enmap.METADATA, "-SPECTRAL_IMAGE", "-SPECTRAL_IMAGE_COG")
 
 
@@ -33,6 +36,11 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
 
     if "://" in path or zarr.is_store(path):
         return "zarr", zarr.read(path, variable=variable, axes=axes)
+    if path.startswith(MEMORY):
+        raise InputError(
+            f"{path} was handed over in memory, so no file of it is known: give the scene itself, "
+            "or the path of its file."
+        )
     if not os.path.exists(path):
         raise InputError(f"{path} does not exist: check the path.")
     if os.path.isdir(path):
