@@ -173,17 +173,17 @@ def test_workdir_that_cannot_be_written_is_refused(
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("clusters__final", 9, "clusters.final: expected a number from 1 to 8, found 9"),
+        ("clusters__final", 9, "clusters.final: expected a number from 1 to 8 .*found 9"),
         ("clusters__starts", 0, "clusters.starts: expected a number from 1 to 100, found 0"),
         ("augment__agreement", 1.5, "augment.agreement: expected a number from 0 to 1, found 1.5"),
-        ("loss__displacement", 32, "loss.displacement: expected a number from 0 to 31, found 32"),
+        ("loss__displacement", 32, "loss.displacement: expected a number from 0 to 31 .*found 32"),
         ("optim__bandwidth", -1.0, "optim.bandwidth: expected a number from 0 to 1000, found -1"),
         ("data__batch", 0, "data.batch: expected a number from 1"),
         ("model__window", 4, "model.window: expected an odd number"),
         ("data__normalisation", "zscore", "data.normalisation: expected one of global, band"),
         ("train__precision", "float16", "train.precision: expected one of float32, bfloat16"),
-        ("centroids__start", "best", r"centroids.start: expected 'kmeans\+\+' or 'random'"),
-        ("data__overlap", (0.8, 0.2), "data.overlap must be two shares"),
+        ("centroids__start", "best", r"centroids.start: expected one of kmeans\+\+, random"),
+        ("data__overlap", (0.8, 0.2), "data.overlap: expected the least share before"),
         ("data__scenes", "nothing_here/*.hdr", "nothing_here"),
     ],
 )
