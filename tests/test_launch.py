@@ -263,7 +263,7 @@ def test_scenes_without_a_valid_pixel_are_refused(
     data = tmp_path / "data"
     data.mkdir()
     np.save(data / "black.npy", np.zeros((20, 20, 9), np.float32))
-    with pytest.raises(InputError, match="No sampled pixels are valid.*zero in all bands"):
+    with pytest.raises(InputError, match=r"No sampled pixels are valid.*zero in all bands"):
         run(small(tiny_run, data), str(tmp_path / "run"))
 
 
