@@ -29,6 +29,57 @@ class LostError(ConnectionError):
     """Another process of the same job has stopped; told by commands, which exit with status 1."""
 
 
+@contextlib.contextmanager
+def reading(what: str, remedy: str = "copy or download it again") -> Iterator[None]:
+    """The boundary to what others have written: whatever a library raises becomes one sentence.
+
+    Libraries let through whatever the damage of a file happened to trigger. Faults of our own stay
+    what they are: a name, attribute or type that is wrong in a line of this package, and failed
+    assertions.
+
+    Args:
+        what: is read, such as a path, to begin the sentence with.
+        remedy: what to do, to end it with.
+
+    Raises:
+        InputError: something else was raised in the block; that is its cause.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(
+            f"{what} takes more memory than there is: use a smaller part of it, or a machine with "
+            "more memory."
+        ) from error
+    except Exception as error:
+        if _is_ours(error):
+            raise
+        raise InputError(f"{what} could not be read ({reason(error)}): {remedy}.") from error
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, on one line, without what libraries add for their developers."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    told = (str(error).strip().splitlines() or [""])[0].partition(" [")[0].rstrip(".")
+    if isinstance(error, LookupError) or not told:
+        told = f"{type(error).__name__} {told}".rstrip()
+    return told if len(told) <= 300 else f"{told[:300]}..."
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether an exception tells of a fault of this package."""
+    if isinstance(error, AssertionError | NameError):
+        return True
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    inside = last is not None and last.tb_frame.f_globals.get("__name__", "").startswith("dgc_jax")
+    return inside and isinstance(error, AttributeError | TypeError | ImportError)
+
+
 def flag_error(error: Exception, file: str) -> InputError:
     """What went wrong with flags and a configuration file, in one sentence.
 

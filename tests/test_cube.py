@@ -369,7 +369,7 @@ def test_reading_a_file_that_fails_later_names_it(scene):
 
     broken = lazy.virtual_store(fail, (ROWS, COLUMNS, BANDS), "f4", (4, 4, BANDS))
     cube = dataclasses.replace(open_cube(scene(spectra())), store=broken)
-    with pytest.raises(InputError, match=r"scene\.npy could not be read: disk on fire"):
+    with pytest.raises(InputError, match=r"scene\.npy could not be read \(disk on fire\)"):
         cube.read(0, 0, 2, 2)
 
 

@@ -9,8 +9,12 @@ import PIL.Image
 import tensorstore as ts
 
 from dgc_jax.data.formats.wavelengths import to_nanometres
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, reading, reason
 
+PICTURES = ("PNG", "TIFF", "BMP", "GIF", "JPEG", "PPM")
+"""Formats of masks and label maps; others of Pillow's run programs or read what a file names."""
+
+BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
 _BLOCK_BYTES = 64 * 2**20  # of a reference read at a time
 
 
@@ -74,25 +78,33 @@ def read_mask(mask_path: str, path: str, size: tuple[int, int]) -> np.ndarray:
     """
     try:
         if mask_path.lower().endswith(".npy"):
-            mask = np.load(mask_path, allow_pickle=False)
+            mapped = np.load(mask_path, mmap_mode="r", allow_pickle=False)
+            mask = mapped if mapped.shape[:2] != size else np.array(mapped)
         else:
-            with PIL.Image.open(mask_path) as picture:
+            with PIL.Image.open(mask_path, formats=PICTURES) as picture:
+                if picture.size != size[::-1]:
+                    raise InputError(_other_size(mask_path, picture.size[::-1], path, size))
                 colours = picture.convert("RGB") if "A" in picture.getbands() else picture
                 mask = np.asarray(colours)
-    except (OSError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, SyntaxError, AttributeError, *BOMBS) as error:
         raise InputError(
-            f"{mask_path} cannot be read as a mask ({reason}): expected a PNG picture or a NPY "
-            "array."
+            f"{mask_path} cannot be read as a mask ({reason(error)}): expected a PNG picture or a "
+            "NPY array."
         ) from error
     if mask.ndim == 3:
         mask = mask.any(axis=2)
     if mask.shape != size:
-        raise InputError(
-            f"{mask_path} has shape {list(mask.shape)}, but {path} has {size[0]} rows and "
-            f"{size[1]} columns: give a mask of the same size."
-        )
+        raise InputError(_other_size(mask_path, mask.shape, path, size))
     return mask != 0
+
+
+def _other_size(mask_path: str, found: Sequence[int], path: str, size: tuple[int, int]) -> str:
+    return (
+        f"{mask_path} has shape {list(found)}, but {path} has {size[0]} rows and {size[1]} "
+        "columns: give a mask of the same size."
+    )
 
 
 def mean_line(
@@ -121,7 +133,8 @@ def mean_line(
     step = max(1, _BLOCK_BYTES // (columns * bands * store.dtype.numpy_dtype.itemsize))
     total = np.zeros((columns, bands))
     for start in range(0, rows, step):
-        lines = store[start : min(start + step, rows)].read().result()
+        with reading(reference):
+            lines = store[start : min(start + step, rows)].read().result()
         total += lines.sum(axis=0, dtype=np.float64)
     return total / rows
 

@@ -25,11 +25,11 @@ import numpy as np
 import tensorstore as ts
 
 from dgc_jax.data import companions
-from dgc_jax.data.formats import lazy, nodata
+from dgc_jax.data.formats import lazy, limits, nodata
 from dgc_jax.data.formats.detect import read as read_any
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.formats.raw import Raw
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, reading
 
 Path = str | os.PathLike[str]
 
@@ -60,6 +60,7 @@ class Cube:
         taps: interpolation onto another band grid: lower and upper kept band and the upper one's
             share, each `[band]`; or None.
         forget: takes what was read of a memory-mapped file out of this process's memory.
+        intact: raises OSError if a memory-mapped file was cut short.
         given: the options of `open_cube` that decide what its numbers mean, by name.
     """
 
@@ -84,6 +85,7 @@ class Cube:
         default=None, repr=False
     )
     forget: Callable[[], None] = dataclasses.field(default=lambda: None, repr=False)
+    intact: Callable[[], None] = dataclasses.field(default=lambda: None, repr=False)
     given: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     def read(self, row: int, column: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -114,10 +116,8 @@ class Cube:
         Raises:
             InputError: the file has become unreadable.
         """
-        try:
+        with reading(self.path):
             return dataclasses.replace(self, store=lazy.for_walking(self.store))
-        except (OSError, ValueError) as error:
-            raise _unreadable(self.path, error) from error
 
     def read_stored(self, row: int, column: int, height: int, width: int) -> np.ndarray:
         """Stored numbers `[height, width, kept band]` of a window inside the image.
@@ -134,6 +134,8 @@ class Cube:
 
     def _start(self, row: int, column: int, height: int, width: int) -> ts.Future:
         """Starts reading the range of stored bands that covers the kept ones."""
+        with reading(self.path):
+            self.intact()
         low, high = int(self.bands.min()), int(self.bands.max())
         window = self.store[row : row + height, column : column + width, low : high + 1]
         # In the order of the file: to transpose numbers one by one takes several times as long.
@@ -141,10 +143,8 @@ class Cube:
 
     def _finish(self, future: ts.Future) -> np.ndarray:
         """Waits for what was started, and picks the kept bands (as a view if possible)."""
-        try:
+        with reading(self.path):
             stored = future.result().transpose(np.argsort(self._order))
-        except (OSError, ValueError) as error:
-            raise _unreadable(self.path, error) from error
         index = self.bands - self.bands.min()
         if np.array_equal(index, np.arange(stored.shape[2])):
             return stored
@@ -401,6 +401,12 @@ def understood(
             f"{path} holds {raw.store.dtype.name} numbers, rows x columns x bands = {rows} x "
             f"{columns} x {stored_bands}: expected real numbers in at least one pixel and band."
         )
+    limits.check_image(path, rows, columns)
+    if stored_bands > limits.LISTED:
+        raise InputError(
+            f"{path}: expected at most {limits.LISTED} bands, found {stored_bands}: its axes may "
+            "be in another order, so give axes=."
+        )
     notes = list(raw.notes)
     centres = raw.wavelengths
     if wavelengths is not None:
@@ -430,6 +436,7 @@ def understood(
         geo=raw.geo,
         notes=tuple(notes),
         forget=raw.forget,
+        intact=raw.intact,
         ignore_value=raw.ignore_value,
         mask=mask,
     )
@@ -438,14 +445,6 @@ def understood(
     from dgc_jax.data import empty_bands  # only here: it is about cubes
 
     return empty_bands.without_empty_bands(cube)
-
-
-def _unreadable(path: str, error: Exception) -> InputError:
-    """What to tell when a reader, the disk or the network failed after a file was opened."""
-    if isinstance(error, InputError):
-        return error
-    reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
-    return InputError(f"{path} could not be read: {reason}; check the file.")
 
 
 def _to_reflectance(
@@ -522,7 +521,5 @@ def _reference_line(reference: str, cube: Cube) -> np.ndarray:
     """Mean line of a reference, `[column, kept band]`."""
     _, raw = read_any(reference)
     size = cube.shape[1], cube.store.shape[2]
-    try:
+    with reading(reference):
         return companions.mean_line(reference, raw.store, cube.path, size)[:, cube.bands]
-    except (OSError, ValueError) as error:
-        raise _unreadable(reference, error) from error

@@ -21,10 +21,11 @@ import numpy as np
 import PIL.Image
 import PIL.TiffImagePlugin
 
-from dgc_jax.data.formats import conventions, envi, hdf5, mat_file, variables, zarr
+from dgc_jax.data.companions import BOMBS, PICTURES
+from dgc_jax.data.formats import conventions, envi, hdf5, limits, mat_file, variables, zarr
 from dgc_jax.data.formats.detect import HDF5_SUFFIXES
 from dgc_jax.data.formats.envi_header import read_header
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, reading, reason
 
 IMAGES = (".png", ".tif", ".tiff", ".bmp")
 SUFFIXES = (*IMAGES, ".npy", ".mat", *HDF5_SUFFIXES, ".json", ".zarr", ".hdr")
@@ -91,16 +92,20 @@ def read_labels(
             f"{path} has shape {list(labels.shape)}, but a label map is [row, column]."
         )
     if shape is not None and labels.shape != tuple(shape):
-        raise InputError(
-            f"{path} has {labels.shape[0]} x {labels.shape[1]} pixels (rows x columns), but its "
-            f"scene has {shape[0]} x {shape[1]}: give the label map of this scene."
-        )
+        raise InputError(_other_size(path, labels.shape, shape))
     if classes is not None and labels.max(initial=0) > len(classes):
         raise InputError(
             f"{path} holds class {labels.max()}, but {len(classes)} classes are named: "
             f"{', '.join(classes)}."
         )
     return LabelMap(labels, None if names is None else tuple(names))
+
+
+def _other_size(path: str, found: Sequence[int], shape: tuple[int, int]) -> str:
+    return (
+        f"{path} has {found[0]} x {found[1]} pixels (rows x columns), but its scene has {shape[0]} "
+        f"x {shape[1]}: give the label map of this scene."
+    )
 
 
 def split_variable(path: str) -> tuple[str, str | None]:
@@ -124,7 +129,7 @@ def _read_numbers(
     The second is bool of the same shape or None; the names are those of 0, 1, 2, ... or None.
     """
     if suffix in IMAGES:
-        return *_read_image(path), None
+        return *_read_image(path, shape), None
     if suffix == ".npy":
         return _read_npy(path), None, None
     if suffix == ".mat":
@@ -165,10 +170,12 @@ def _renumbered(
     return labels.astype(np.uint8)
 
 
-def _read_image(path: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_image(path: str, shape: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Numbers, and where they are the picture's nodata (TIFF) or transparent colour (PNG)."""
     try:
-        with PIL.Image.open(path) as image:
+        with PIL.Image.open(path, formats=PICTURES) as image:
+            if shape is not None and image.size != shape[::-1]:
+                raise InputError(_other_size(path, image.size[::-1], shape))
             if image.mode not in ("1", "L", "P", "I", "F") and not image.mode.startswith("I;16"):
                 raise InputError(
                     f"{path} is a colour picture ({image.mode}), but a label map holds one number "
@@ -185,10 +192,10 @@ def _read_image(path: str) -> tuple[np.ndarray, np.ndarray | None]:
                 if (values.dtype, signed) in ((np.uint8, True), (np.int32, False)):
                     whole = image.tag_v2.get(_BITS, (8,))[0] == 8 * values.dtype.itemsize
                     values = values.view(np.int8 if signed else np.uint32) if whole else values
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} could not be read as a picture: {error}.") from error
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, SyntaxError, AttributeError, *BOMBS) as error:
+        raise InputError(f"{path} could not be read as a picture: {reason(error)}.") from error
     if isinstance(said, str):
         said = said.rstrip("\0")
     return values, conventions.missing(values, {"nodata": said}, ())
@@ -196,12 +203,12 @@ def _read_image(path: str) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _read_npy(path: str) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} could not be read as NPY: {error}.") from error
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy parses headers with Python's own parser, which raises much
+        raise InputError(f"{path} could not be read as NPY: {reason(error)}.") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is an archive of several arrays: save the map with numpy.save.")
-    return array
+    return np.array(array)
 
 
 def _read_envi(path: str) -> tuple[np.ndarray, np.ndarray | None, Sequence[str] | None]:
@@ -211,7 +218,8 @@ def _read_envi(path: str) -> tuple[np.ndarray, np.ndarray | None, Sequence[str] 
     header = read_header(envi.find_header(path) or path)
     names = header.get("class names")
     names = [name.strip() for name in names] if isinstance(names, list) else None
-    values = raw.store[:, :, 0].read().result()
+    with reading(path):
+        values = raw.store[:, :, 0].read().result()
     return values, conventions.missing(values, {"nodata": raw.ignore_value}, ()), names
 
 
@@ -242,9 +250,14 @@ def _read_labelme(
     size = size or shape
     if size is None:
         raise InputError(f"{path} does not say imageHeight and imageWidth: give the scene's shape.")
+    if shape is not None and size != tuple(shape):
+        raise InputError(_other_size(path, size, shape))
+    limits.check_image(path, *size)
     found = labelme_names(path)
     if classes is None:
         classes = sorted(found) if unlabelled == 0 else [OUTSIDE, *sorted(found - {OUTSIDE})]
+    if len(classes) > 255:
+        raise InputError(f"{path}: expected at most 255 classes, found {len(classes)}; join some.")
     unknown = found.difference(classes)
     if unknown:
         raise InputError(
@@ -267,10 +280,15 @@ def _labelme_shapes(path: str) -> tuple[list[dict[str, Any]], tuple[int, int] | 
         for shape in shapes:
             shape["label"] = str(shape["label"])
             shape["points"] = np.asarray(shape["points"], np.float64).reshape(-1, 2)
+            if not np.isfinite(shape["points"]).all():
+                raise ValueError("points that are no numbers")
         height, width = content.get("imageHeight"), content.get("imageWidth")
         return shapes, (int(height), int(width)) if height and width else None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is not a LabelMe file ({error!r}): expected shapes.") from error
+    except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not a LabelMe file ({reason(error)}): expected shapes with labels and "
+            "points, and the picture's size."
+        ) from error
 
 
 def _inside(path: str, item: dict[str, Any], size: tuple[int, int]) -> np.ndarray:

@@ -110,7 +110,7 @@ def _flat_envi(header: str) -> bool:
 def _flat_tiff(path: str) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large pictures are not decoded here
-        with PIL.Image.open(path) as image:
+        with PIL.Image.open(path, formats=("TIFF",)) as image:
             whole = image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16")
             return whole and getattr(image, "n_frames", 1) == 1
 

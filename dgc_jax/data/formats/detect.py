@@ -7,7 +7,7 @@ from pathlib import PurePath
 from dgc_jax import names
 from dgc_jax.data.formats import enmap, envi, geotiff, npy, zarr
 from dgc_jax.data.formats.raw import Raw
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, reading
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc")
 _SUFFIXES = (".mat", *HDF5_SUFFIXES, ".npy", *geotiff.SUFFIXES, ".zarr", ".zarr3", ".n5")
@@ -32,6 +32,11 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     Raises:
         InputError: the file is missing, of no known format, or its reader refuses it.
     """
+    with reading(path):
+        return _read(path, variable, axes)
+
+
+def _read(path: str, variable: str | None, axes: str | None) -> tuple[str, Raw]:
     from dgc_jax.data.formats import hdf5, matlab  # only here: h5py and scipy take time to import
 
     if "://" in path or zarr.is_store(path):

@@ -91,6 +91,7 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         geo=_geo(header, notes),
         notes=tuple(notes),
         forget=lazy.forgetter(stored),
+        intact=lazy.keeper(stored),
     )
 
 

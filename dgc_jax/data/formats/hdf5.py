@@ -20,7 +20,15 @@ import h5py
 import numpy as np
 import tensorstore as ts
 
-from dgc_jax.data.formats import attributes, conventions, dimensions, lazy, prisma, variables
+from dgc_jax.data.formats import (
+    attributes,
+    conventions,
+    dimensions,
+    lazy,
+    limits,
+    prisma,
+    variables,
+)
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
@@ -39,6 +47,8 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     file = open_file(path)
     fields = prisma.swath(file) if variable is None else None
     if fields is not None:
+        for cube in ("VNIR_Cube", "SWIR_Cube"):
+            check(path, file[f"{fields}/{cube}"])
         return prisma.read(path, file, fields)
     shapes = numeric_shapes(file)
     cubes = [name for name, shape in shapes.items() if len(shape) == 3]
@@ -55,7 +65,7 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     wavelengths = coordinate
     if wavelengths is None:
         wavelengths, notes = variables.find_wavelengths(bands, lists)
-    good, more = variables.find_good_bands(bands, _band_lists(file, dataset, shapes))
+    good, more = variables.find_good_bands(bands, _band_lists(path, file, dataset, shapes))
     found = conventions.packing(
         f"{path}: {name}",
         readable(dataset),
@@ -95,13 +105,7 @@ def read_map(
     with open_file(path) as file:
         name = variables.choose_map(path, numeric_shapes(file), shape, variable)
         dataset = file[name]
-        check_filters(path, dataset)
-        try:
-            values = np.asarray(dataset[()])
-        except OSError as error:
-            raise InputError(
-                f"{path}: {name} could not be read ({error}): copy it again."
-            ) from error
+        values = whole(path, dataset)
         missing = conventions.missing(values, readable(dataset), own_fill(file, dataset))
         letters = [dimensions.letter(each) for each in dimension_names(dataset)]
     if letters == ["c", "r"]:
@@ -164,7 +168,8 @@ def _coordinate(
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Wavelengths from the scale of the band axis, whatever it is called: `[band]` nm or None."""
     for scale in _scales(dataset, place):
-        if scale.shape == (dataset.shape[place],) and scale.dtype.kind in "iuf":
+        few = scale.size is not None and scale.size <= limits.LISTED
+        if few and scale.shape == (dataset.shape[place],) and scale.dtype.kind in "iuf":
             found, notes = variables.find_wavelengths(scale.size, [_values(path, scale)])
             if found is not None:
                 return found, notes
@@ -174,7 +179,7 @@ def _coordinate(
 def _values(path: str, dataset: h5py.Dataset) -> tuple[str, np.ndarray, str | None]:
     """Name, values and unit of a list of wavelengths."""
     about = readable(dataset)
-    values = conventions.values(dataset[()], about, f"{path}: {dataset.name}")
+    values = conventions.values(whole(path, dataset), about, f"{path}: {dataset.name}")
     unit = attributes.text(attributes.find(about, "units", "unit", "wavelength_units"))
     return dataset.name.strip("/"), values, unit
 
@@ -243,7 +248,7 @@ def _block_reader(
     path: str, dataset: h5py.Dataset, order: str
 ) -> tuple[lazy.ReadBlock, tuple[int, int, int], tuple[int, int, int]]:
     """Reads blocks `[row, column, band]` of a 3-D dataset; its shape, and the best block's."""
-    check_filters(path, dataset)
+    check(path, dataset)
     places = tuple(order.index(letter) for letter in "rcb")
     rows, columns, bands = (dataset.shape[place] for place in places)
     own = dataset.chunks or (1, 1, 1)
@@ -257,8 +262,56 @@ def _block_reader(
     return read_block, shape, chunk
 
 
-def check_filters(path: str, dataset: h5py.Dataset) -> None:
-    """Refuses a dataset that this HDF5 library cannot decompress."""
+def whole(path: str, dataset: h5py.Dataset) -> np.ndarray:
+    """All numbers of a dataset.
+
+    Raises:
+        InputError: it shows what lies in other files, is too large, or cannot be decompressed.
+    """
+    check(path, dataset)
+    limits.check_whole(
+        f"{path}: {dataset.name}", dataset.shape, dataset.dtype.itemsize, os.path.getsize(path)
+    )
+    return np.asarray(dataset[()])
+
+
+def check(path: str, dataset: h5py.Dataset) -> None:
+    """Refuses a dataset that cannot or should not be read.
+
+    Raises:
+        InputError: its numbers lie in other files (a file that was sent by somebody could show
+            any file of the reader's so), its chunks are too large, or this HDF5 library cannot
+            decompress it.
+    """
+    name = f"{path}: {dataset.name}"
+    parts = dataset.virtual_sources() if dataset.is_virtual else []
+    outside = [each[0] for each in dataset.external or ()]
+    outside += [part.file_name for part in parts if part.file_name != "."]
+    if outside:
+        raise InputError(
+            f"{name} takes its numbers from other files ({outside[0]}), which is not "
+            "followed: copy it into one file, for example with h5repack or h5py."
+        )
+    for part in parts:
+        inner = dataset.file.get(part.dset_name)
+        if not isinstance(inner, h5py.Dataset) or inner.is_virtual:
+            raise InputError(
+                f"{name} is put together from {part.dset_name}, which is no plain dataset: copy "
+                "it into one file, for example with h5py."
+            )
+        check(path, inner)
+    if dataset.chunks:
+        limits.check_chunk(
+            name,
+            dataset.chunks,
+            dataset.shape,
+            dataset.dtype.itemsize,
+            lambda: os.path.getsize(path),
+        )
+    _check_filters(path, dataset)
+
+
+def _check_filters(path: str, dataset: h5py.Dataset) -> None:
     creation = dataset.id.get_create_plist()
     for place in range(creation.get_nfilters()):
         code, _, _, label = creation.get_filter(place)
@@ -283,6 +336,7 @@ def _wavelength_lists(
                 attributes.find(about, "wavelength_units", f"{key}_units", f"{key}_unit")
             )
             lists.append((f"{holder.name}@{key}", np.asarray(numeric[key]), unit))
+    shapes = {name: shape for name, shape in shapes.items() if math.prod(shape) <= limits.LISTED}
     named = variables.wavelength_names(shapes)
     standard = [
         name
@@ -296,7 +350,7 @@ def _wavelength_lists(
 
 
 def _band_lists(
-    file: h5py.File, dataset: h5py.Dataset, shapes: dict[str, tuple[int, ...]]
+    path: str, file: h5py.File, dataset: h5py.Dataset, shapes: dict[str, tuple[int, ...]]
 ) -> list[tuple[str, np.ndarray]]:
     """Name and values of what is called like a list of good or bad bands."""
     lists = []
@@ -306,6 +360,6 @@ def _band_lists(
             if flags is not None:
                 lists.append((f"{holder.name}@{key}", flags))
     for name, shape in shapes.items():
-        if variables.is_band_list(name) and max(shape) == math.prod(shape):
-            lists.append((name, file[name][()]))
+        if variables.is_band_list(name) and max(shape) == math.prod(shape) <= limits.LISTED:
+            lists.append((name, whole(path, file[name])))
     return lists

@@ -10,6 +10,7 @@ A store that wraps an in-memory array prints its whole content, so never put one
 import functools
 import math
 import mmap
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -86,6 +87,29 @@ def forgetter(array: np.ndarray) -> Callable[[], None]:
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         return functools.partial(base.madvise, mmap.MADV_DONTNEED)
     return lambda: None
+
+
+def keeper(array: np.ndarray) -> Callable[[], None]:
+    """A function that raises OSError if the file that an array is mapped from was cut short.
+
+    To touch pages that are no more there ends the process by a signal (SIGBUS), without a word, so
+    this is called before each window. A file that is cut in the moment between is not caught.
+
+    Args:
+        array: a `numpy.memmap`.
+    """
+    path = getattr(array, "filename", None)
+    if path is None:  # not of a file with a name
+        return lambda: None
+    assert isinstance(array, np.memmap)
+    needed = array.offset + array.nbytes
+
+    def check() -> None:
+        found = os.stat(path).st_size
+        if found < needed:
+            raise OSError(f"it was cut short: {needed} bytes when it was opened, {found} now")
+
+    return check
 
 
 def virtual_store(

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.io
 import scipy.sparse
 
-from dgc_jax.data.formats import attributes, hdf5
+from dgc_jax.data.formats import attributes, hdf5, limits
 from dgc_jax.errors import InputError
 
 _NUMERIC = {"double", "single"} | {f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64)}
@@ -78,8 +78,12 @@ def open_variables(path: str) -> Variables:
         kept[name] = array.shape
 
     def load(name: str) -> np.ndarray:
+        if name not in inside:  # as doubles, which is how MATLAB stores most
+            shape = plain.get(name) or flags[name]
+            limits.check_whole(f"{path}: {name}", shape, 8, os.path.getsize(path))
         array = inside[name] if name in inside else _load_version_5(path, name)
         if scipy.sparse.issparse(array):
+            limits.check_whole(f"{path}: {name}", array.shape, array.dtype.itemsize)
             array = array.toarray()
         if array.dtype.kind not in "iufb":
             raise InputError(
@@ -146,8 +150,7 @@ def _version_7_3(path: str) -> Variables:
         item = found[name]
         if isinstance(item, h5py.Group):
             return _full(path, name, item, flags[name])
-        hdf5.check_filters(path, item)
-        array = item[()]
+        array = hdf5.whole(path, item)
         return array.T if by_matlab else array
 
     arrays = {name: found[name] for name in shapes}
@@ -197,6 +200,8 @@ def _references(item: Any) -> list[h5py.Reference]:
     """What a cell, or a field of an array of structs, refers to, in MATLAB's order."""
     if not isinstance(item, h5py.Dataset) or h5py.check_ref_dtype(item.dtype) != h5py.Reference:
         return []
+    if item.size > limits.LISTED or item.external or item.is_virtual:
+        return []
     return [reference for reference in item[()].ravel()[:_CELLS] if reference]
 
 
@@ -206,10 +211,14 @@ def _class(item: Any) -> str:
 
 def _full(path: str, name: str, group: h5py.Group, shape: tuple[int, ...]) -> np.ndarray:
     """A sparse matrix of version 7.3 with its zeros: compressed columns `data`, `ir`, `jc`."""
+    limits.check_whole(f"{path}: {name}", shape, 8)
     try:
-        rows, columns = group["ir"][()] if "ir" in group else [], group["jc"][()]
-        values = group["data"][()] if "data" in group else np.zeros(0)
+        rows = hdf5.whole(path, group["ir"]) if "ir" in group else np.zeros(0, int)
+        columns = hdf5.whole(path, group["jc"])
+        values = hdf5.whole(path, group["data"]) if "data" in group else np.zeros(0)
         return scipy.sparse.csc_array((values, rows, columns), shape=shape).toarray()
+    except InputError:
+        raise
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path}: the sparse matrix {name} is damaged ({error}): save it with full()."

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import tensorstore as ts
 
-from dgc_jax.data.formats import hdf5, lazy, mat_file, variables
+from dgc_jax.data.formats import hdf5, lazy, limits, mat_file, variables
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError
 
@@ -173,7 +173,7 @@ def _matrix_store(
 
     `stored` is the order of the dataset's own axes, `"bp"` or `"pb"`.
     """
-    hdf5.check_filters(path, dataset)
+    hdf5.check(path, dataset)
     bands = dataset.shape[stored.index("b")]
 
     def read_block(row: slice, column: slice, band: slice) -> np.ndarray:
@@ -193,6 +193,7 @@ def _wavelength_lists(
     """What is called like wavelengths; what lies in the cube's own struct comes first."""
     own = cube.rpartition(".")[0]
     names = variables.wavelength_names(found.shapes)
+    names = [name for name in names if math.prod(found.shapes[name]) <= limits.LISTED]
     names.sort(key=lambda name: not name.startswith(own))
     return [(name, found.load(name), None) for name in names]
 
@@ -201,5 +202,5 @@ def _good_bands(found: mat_file.Variables, bands: int) -> tuple[np.ndarray | Non
     """`[band]` bool or None, and notes."""
     sizes = {**found.shapes, **found.flags}
     names = [name for name in sizes if variables.is_band_list(name)]
-    vectors = [name for name in names if max(sizes[name]) == math.prod(sizes[name])]
+    vectors = [n for n in names if max(sizes[n]) == math.prod(sizes[n]) <= limits.LISTED]
     return variables.find_good_bands(bands, [(name, found.load(name)) for name in vectors])

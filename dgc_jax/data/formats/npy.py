@@ -7,7 +7,7 @@ import numpy as np
 
 from dgc_jax.data.formats import lazy, variables
 from dgc_jax.data.formats.raw import Raw
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, reason
 
 
 def read(path: str, *, variable: str | None = None, axes: str | None = None) -> Raw:
@@ -25,10 +25,9 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         raise InputError(f"{path} holds one array without a name: leave variable={variable!r} out.")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+    except Exception as error:  # NumPy parses headers with Python's own parser, which raises much
         raise InputError(
-            f"{path} cannot be opened as a NumPy array of plain numbers ({reason}): "
+            f"{path} cannot be opened as a NumPy array of plain numbers ({reason(error)}): "
             "save it with numpy.save as one array of a numeric type."
         ) from error
     if not isinstance(array, np.ndarray):
@@ -39,4 +38,4 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         )
     order, _ = variables.order_axes(path, "the array", array.shape, axes or "rcb", ())
     store = lazy.array_store(array.transpose([order.index(axis) for axis in "rcb"]))
-    return Raw(store, forget=lazy.forgetter(array))
+    return Raw(store, forget=lazy.forgetter(array), intact=lazy.keeper(array))

@@ -28,6 +28,7 @@ class Raw:
             c, y = d column + e row + f.
         notes: one sentence for each thing that the reader had to guess or repair.
         forget: gives pages of a memory-mapped file back, see `formats.lazy.forgetter`.
+        intact: raises OSError if a memory-mapped file was cut short, see `formats.lazy.keeper`.
     """
 
     store: ts.TensorStore
@@ -38,3 +39,4 @@ class Raw:
     geo: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     forget: Callable[[], None] = lambda: None
+    intact: Callable[[], None] = lambda: None

@@ -9,7 +9,9 @@ writes them (`wavelengths` in nm, `scale`, `ignore_value`, `geo`) and by the CF 
 may be arrays of the same group.
 """
 
+import functools
 import json
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +19,13 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from dgc_jax.data.formats import attributes, conventions, dimensions, lazy, variables
+from dgc_jax.data.formats import attributes, conventions, dimensions, lazy, limits, variables
 from dgc_jax.data.formats.raw import Raw
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, reason
 from dgc_jax.names import utf8_path
 
 _METADATA = {"zarr3": "zarr.json", "zarr": ".zarray", "n5": "attributes.json"}
+_LOOKED_AT = 10_000  # files of a store among which links are looked for
 _DEPTH = 3  # how far below a group its arrays are looked for
 
 
@@ -63,14 +66,14 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         flags = [
             (name, _load(group, name)[0])
             for name, shape in shapes.items()
-            if variables.is_band_list(name) and len(shape) == 1
+            if variables.is_band_list(name) and len(shape) == 1 and shape[0] <= limits.LISTED
         ]
     except InputError:
         raise
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} cannot be opened as a zarr, zarr3 or n5 array ({reason}): check the address."
+            f"{path} cannot be opened as a zarr, zarr3 or n5 array ({reason(error)}): check the "
+            "address."
         ) from error
 
     name = variable or "the array"
@@ -131,13 +134,15 @@ def read_map(
             folder = _folder(path, variables.choose_map(path, shapes, shape, None))
             driver, metadata = _identify(folder)
         store = _open(folder, driver or "zarr", lazy.OPENING)
+        limits.check_whole(path, store.shape, store.dtype.numpy_dtype.itemsize)
         values = store.read().result()
         about = _attributes(folder, driver, metadata)
     except InputError:
         raise
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
-        raise InputError(f"{path} could not be opened as a zarr label map: {reason}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} could not be opened as a zarr label map ({reason(error)}): copy it again."
+        ) from error
     fill = [] if store.fill_value is None else [store.fill_value]
     missing = conventions.missing(values, about, fill)
     letters = [dimensions.letter(each) for each in _dimension_names(driver, metadata, about)]
@@ -147,7 +152,8 @@ def read_map(
 
 
 def _open(folder: ts.KvStore, driver: str, context: ts.Context) -> ts.TensorStore:
-    return ts.open(
+    """Opens an array; refuses one whose chunks cannot be read, or lie elsewhere."""
+    store = ts.open(
         {
             "driver": driver,
             "kvstore": folder.spec().to_json(),
@@ -157,6 +163,42 @@ def _open(folder: ts.KvStore, driver: str, context: ts.Context) -> ts.TensorStor
         context=context,
         read=True,
     ).result()
+    local = folder.spec().to_json()
+    place = local["path"] if local.get("driver") == "file" else None
+    if place is not None:
+        _refuse_links(place)
+    stored = None if place is None else functools.partial(limits.folder_bytes, place)
+    inner, outer = (
+        [part or size for part, size in zip(chunk or store.shape, store.shape, strict=True)]
+        for chunk in (store.chunk_layout.read_chunk.shape, store.chunk_layout.write_chunk.shape)
+    )
+    itemsize = store.dtype.numpy_dtype.itemsize
+    limits.check_chunk(folder.url, inner, store.shape, itemsize, stored)
+    if outer != inner:  # chunks in shards, each of which begins or ends with a list of its chunks
+        listed = [-(-n // m) for n, m in zip(outer, inner, strict=True)]
+        limits.check_chunk(f"{folder.url}, as lists in its shards,", listed, listed, 16, stored)
+    return store
+
+
+def _refuse_links(folder: str) -> None:
+    """Refuses a store that shows files from elsewhere, which whoever sent it chose.
+
+    Only its first files are looked at: who wants to hide a link among a million files can, but not
+    among those that are read first.
+    """
+    home = os.path.realpath(folder)
+    seen = 0
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = os.path.join(place, name)
+            seen += 1
+            if os.path.islink(path) and not os.path.realpath(path).startswith(home + os.sep):
+                raise InputError(
+                    f"{path} is a link to a file outside of its store, which is not followed: copy "
+                    "the store with what its links lead to (cp -rL)."
+                )
+        if seen > _LOOKED_AT:
+            return
 
 
 def _unpacked(
@@ -307,6 +349,7 @@ def _wavelength_lists(
             attributes.find(about, "wavelength_units", f"{key}_units", f"{key}_unit")
         )
         lists.append((f"The attribute {key!r}", np.asarray(numeric[key]), unit))
+    shapes = {name: shape for name, shape in shapes.items() if math.prod(shape) <= limits.LISTED}
     called = variables.wavelength_names(shapes)
     axis = [name for name in names if dimensions.letter(name) == "b"]
     for name, shape in shapes.items():
