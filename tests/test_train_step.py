@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dgc_jax import Batch, Encoder, InputError, Recipe, TrainState, create_state, train_step
+from dgc_jax.data.augment import Augment
 from dgc_jax.model import normalisation
 from dgc_jax.model.encoder import FIXED
 from dgc_jax.model.losses import Weights
@@ -20,7 +21,8 @@ BANDS, CROP, CLUSTERS = 20, 16, 6
 RECIPE = Recipe(
     encoder=Encoder(embedding=8, features=(4, 4, 8)),
     optimizer=Optimizer(learning_rate=3e-3, warmup=1, steps=30),
-    weights=Weights(anchor=1.0),
+    augment=Augment(gain=0.1, tilt=0.05, noise=0.01, band_dropout=0.05, band_shift=0.5),  # all
+    weights=Weights(consistency=1.0, balance=1.0),
     kick=0.0,
 )
 
