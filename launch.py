@@ -32,8 +32,9 @@ def main(arguments: list[str]) -> int:
     names.show_all()
     try:
         name = _parse(arguments)
-        from dgc_jax import experiment, processes  # after the flags: typing errors show at once
+        from dgc_jax import compiled, experiment, processes  # after the flags: typing errors show at once
 
+        compiled.keep()
         parts = _HOST.value, _NUMBER.value, _INDEX.value
         with on_a_device(), processes.joined(*parts, detect=_DETECT.value):
             experiment.run(_CONFIG.value, _WORKDIR.value or os.path.join("runs", name))

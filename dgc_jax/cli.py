@@ -18,7 +18,7 @@ import rich.table
 import rich.text
 from rich.progress import Progress
 
-from dgc_jax import words
+from dgc_jax import compiled, words
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name, scene_stem
@@ -31,8 +31,19 @@ from dgc_jax.names import show_all
 _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
 
 
+_WITHOUT_JAX = ("inspect", "prepare")
+
+
 class _Group(click.Group):
     """Commands whose bad input is told in one line, without a traceback."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        found = super().resolve_command(ctx, args)
+        if found[0] not in _WITHOUT_JAX and not ctx.resilient_parsing:
+            compiled.keep()
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -228,7 +239,7 @@ def segment(
     from dgc_jax import commands, processes  # only here: JAX takes a second to import
 
     with processes.joined(coordinator, num_processes, process_id, detect=distributed):
-        console = rich.console.Console()
+        console = rich.console.Console(quiet=not processes.first())
         wrong = commands.segment(
             workdir,
             scenes,
