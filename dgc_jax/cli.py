@@ -18,7 +18,7 @@ import rich.table
 import rich.text
 from rich.progress import Progress
 
-from dgc_jax import cli_train, words
+from dgc_jax import cli_train, compiled, words
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name, scene_stem
@@ -31,6 +31,9 @@ from dgc_jax.names import show_all
 _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
 
 
+_WITHOUT_JAX = ("inspect", "prepare")
+
+
 class _Group(click.Group):
     """Commands whose bad input is told in one line, without a traceback."""
 
@@ -38,6 +41,15 @@ class _Group(click.Group):
         """Keeps the arguments, for commands that note how they were called."""
         ctx.obj = list(args)
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Keeps compiled programs, for commands that compile."""
+        found = super().resolve_command(ctx, args)
+        if found[0] not in _WITHOUT_JAX and not ctx.resilient_parsing:
+            compiled.keep()
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -237,7 +249,7 @@ def segment(
     from dgc_jax import commands, processes  # only here: JAX takes a second to import
 
     with processes.joined(coordinator, num_processes, process_id, detect=distributed):
-        console = rich.console.Console()
+        console = rich.console.Console(quiet=not processes.first())
         wrong = commands.segment(
             workdir,
             scenes,

@@ -109,6 +109,9 @@ def test_scenes_of_one_name_in_several_folders_are_told_apart_by_these(tmp_path,
         write_npy(tmp_path / folder, "a")
     found = find_scenes(str(tmp_path))
     assert [scene_name(path) for path in found] == ["x_capture_a", "y_capture_a", "z_a"]
+    assert [scene.cube.name for scene in open_scenes(str(tmp_path))] == list(map(scene_name, found))
+    kept = pickle.loads(pickle.dumps(found))
+    assert list(map(scene_name, kept)) == list(map(scene_name, found))
     assert "3 scenes are called 'a': they become x_capture_a, y_capture_a, z_a" in caplog.text
 
 
