@@ -14,7 +14,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from dgc_jax import configuration, names
+from dgc_jax import compiled, configuration, names, training
 from dgc_jax.errors import DivergedError, InputError, LostError, flag_error
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", short_name="c")
@@ -33,16 +33,18 @@ def main(arguments: list[str]) -> int:
     names.show_all()
     try:
         name = _parse(arguments)
-        from dgc_jax import (  # after the flags: typing errors show at once
-            compiled,
-            experiment,
-            processes,
-        )
-
         compiled.keep()
-        parts = _HOST.value, _NUMBER.value, _INDEX.value
-        with on_a_device(), processes.joined(*parts, detect=_DETECT.value):
-            experiment.run(_CONFIG.value, _WORKDIR.value or os.path.join("runs", name))
+        training.train(
+            _CONFIG.value,
+            _WORKDIR.value or os.path.join("runs", name),
+            ["python", *arguments],
+            {
+                "coordinator": _HOST.value,
+                "number": _NUMBER.value,
+                "index": _INDEX.value,
+                "detect": _DETECT.value,
+            },
+        )
     except (InputError, DivergedError, LostError) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1

@@ -28,7 +28,7 @@ _THEIRS = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 
 
 def keep() -> None:
-    """Has JAX keep compiled programs, and use those that are kept, in this process and its children.
+    """Has JAX keep compiled programs and use those that are kept, also in child processes.
 
     A folder that cannot be written is told in a note, and the process compiles as ever.
 

@@ -307,7 +307,8 @@ def named(paths: Sequence[str]) -> tuple[list[str], list[str]]:
 def _distinct(name: str, group: Sequence[str]) -> list[str]:
     """Names of scenes of one name, with the folders before them in which they differ."""
     folders = [re.split(r"[/\\]", os.path.dirname(_whole(path))) for path in group]
-    shared = len(os.path.commonprefix(folders))  # of lists: what all of them begin with
+    levels = list(zip(*folders, strict=False))
+    shared = next((n for n, level in enumerate(levels) if len(set(level)) > 1), len(levels))
     folders = [each[shared:][::-1] for each in folders]
     depth = max(map(len, folders))
     padded = [(*each, *[""] * (depth - len(each))) for each in folders]  # innermost first
