@@ -85,8 +85,8 @@ def test_labels_are_what_the_embeddings_say(
     labels, z = fitted.predict(numbers), fitted.transform(numbers)
     segmenter = fitted.segmenter_
     assert labels.dtype == np.uint8
-    assert z.shape == (24, 20, segmenter.bank.shape[1])
-    nearest = np.argmax(z @ np.asarray(segmenter.bank).T, axis=-1)
+    assert z.shape == (24, 20, segmenter.model.centroids.shape[1])
+    nearest = np.argmax(z @ np.asarray(segmenter.model.centroids).T, axis=-1)
     valid = numbers.any(2)
     np.testing.assert_array_equal(labels, np.where(valid, np.asarray(segmenter.lookup)[nearest], 0))
     np.testing.assert_allclose(np.linalg.norm(z, axis=-1), valid, atol=1e-5)

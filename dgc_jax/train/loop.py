@@ -158,7 +158,8 @@ def _described(
     sample: Iterable[tuple[np.ndarray, np.ndarray]],
 ) -> Described:
     return describe(
-        state,
+        state.model,
+        state.key,
         (crops, valid),
         sample,
         clusters=config.clusters.final,
@@ -240,7 +241,7 @@ def _steps(
     def observe(step: int, numbers: dict[str, float]) -> dict[str, float]:
         nonlocal progress
         progress, seen = monitor.observe(
-            here(state), *probes, progress, threshold=config.monitor.threshold
+            here(state).model, *probes, progress, threshold=config.monitor.threshold
         )
         # Unequal machines might differ on when to stop.
         progress = progress._replace(settled=int(processes.from_first(progress.settled)))
@@ -313,7 +314,7 @@ def _soft_information(
 ) -> float:
     """By which a checkpoint is ranked, found without counting as an epoch."""
     threshold = config.monitor.threshold
-    seen = monitor.observe(here(state), *probes, progress, threshold=threshold)[1]
+    seen = monitor.observe(here(state).model, *probes, progress, threshold=threshold)[1]
     return seen["monitor/soft_information"]
 
 
