@@ -10,11 +10,11 @@ from dgc_jax.model import mixtures, views
 from dgc_jax.model.encoder import Encoder
 from dgc_jax.model.mean_shift import UnrolledMeanShift
 from dgc_jax.model.tree import cut_tree
-from dgc_jax.train.describe import RARE, _banks, describe, gather
+from dgc_jax.train.describe import RARE, describe, find_banks, gather
 from dgc_jax.train.state import Recipe, create_state, embeddings
 
 CLUSTERS, CROPS, SIDE, BANDS, GROUPS = 6, 6, 16, 40, 3
-MUCH = {"clusters": GROUPS, "pixels": 500}
+PIXELS = 500
 KEY = jax.random.key(0)
 
 
@@ -45,7 +45,7 @@ def model(sample):
 @pytest.fixture(scope="module")
 def banks(model, sample):
     """Three banks; in the second one centroid is there twice, so that one has no pixels."""
-    found = _banks(model, KEY, *sample, 3, 500).copy()
+    found = find_banks(model, KEY, *sample, starts=3, pixels=500).copy()
     found[1, 4] = found[1, 2]
     return found
 
@@ -120,7 +120,7 @@ def test_a_bank_is_described_as_it_would_be_alone(model, banks, sample, gathered
 
 
 def test_of_one_start_the_trained_bank_is_kept(model, sample):
-    found = describe(model, KEY, sample, [sample], starts=1, **MUCH)
+    found = describe(model, np.asarray(model.centroids)[None], [sample], clusters=GROUPS)
     np.testing.assert_array_equal(found.bank, model.centroids)
     (alone,), (row,), (floor,) = gather(model, np.asarray(model.centroids)[None], [sample])
     np.testing.assert_array_equal(found.clusters.counts, alone.counts)
@@ -136,8 +136,8 @@ def test_of_one_start_the_trained_bank_is_kept(model, sample):
 
 
 def test_of_several_starts_the_tree_whose_cut_agrees_best_is_taken(model, sample):
-    found = describe(model, KEY, sample, [sample], starts=3, **MUCH)
-    banks = _banks(model, KEY, *sample, 3, MUCH["pixels"])
+    banks = find_banks(model, KEY, *sample, starts=3, pixels=PIXELS)
+    found = describe(model, banks, [sample], clusters=GROUPS)
     np.testing.assert_array_equal(banks[0], model.centroids)
     assert np.abs(banks[1] - banks[2]).max() > 0.01
     np.testing.assert_allclose(np.linalg.norm(banks, axis=-1), 1, atol=1e-5)
@@ -158,7 +158,8 @@ def test_of_several_starts_the_tree_whose_cut_agrees_best_is_taken(model, sample
     np.testing.assert_array_equal(found.tree, tree)
     np.testing.assert_array_equal(found.clusters.counts, each[best].counts)
 
-    again = describe(model, KEY, sample, [sample], starts=3, **MUCH)
+    same = find_banks(model, KEY, *sample, starts=3, pixels=PIXELS)
+    again = describe(model, same, [sample], clusters=GROUPS)
     jax.tree.map(np.testing.assert_array_equal, again, found)
 
 
@@ -166,7 +167,8 @@ def test_one_pixel_a_cluster_can_be_described(model, sample):
     crops, valid = sample
     few = np.zeros_like(valid)
     few[np.unravel_index(np.flatnonzero(valid)[:CLUSTERS], valid.shape)] = True
-    found = describe(model, KEY, (crops, few), [(crops, few)], starts=2, clusters=GROUPS, pixels=1)
+    banks = find_banks(model, KEY, crops, few, starts=2, pixels=1)
+    found = describe(model, banks, [(crops, few)], clusters=GROUPS)
     assert found.clusters.counts.sum() == CLUSTERS
     assert np.isfinite(found.tree).all()
     assert len(found.tree) == np.count_nonzero(found.clusters.counts) - 1

@@ -50,31 +50,18 @@ class Described(NamedTuple):
     agreement: float
 
 
-def describe(
-    model: Model,
-    key: jax.Array,
-    start_from: tuple[np.ndarray, np.ndarray],
-    sample: Sample,
-    *,
-    clusters: int,
-    starts: int,
-    pixels: int,
-) -> Described:
-    """Finds several banks over the embedding, describes all, and chooses one and its tree.
+def describe(model: Model, banks: np.ndarray, sample: Sample, *, clusters: int) -> Described:
+    """Describes the clusters of several banks, and chooses one and its tree.
 
     Args:
-        model: whose clusters they are.
-        key: the key of the run.
-        start_from: crops and validity that further banks are found from; the same in all processes.
+        model: whose embedding it is.
+        banks: `[bank, K, embedding]`, see `find_banks`.
         sample: crops that describe the clusters. Of many processes each has some.
         clusters: number of groups of the cuts that are compared.
-        starts: number of banks; 1 is the trained one alone.
-        pixels: embeddings that a further bank is found from.
 
     Raises:
         InputError: if no pixel of the sample is valid.
     """
-    banks = _banks(model, key, *start_from, starts, pixels)
     found, tables, floors = gather(model, banks, sample)
     if not found[0].counts.any():
         raise InputError(
@@ -94,15 +81,28 @@ def _groups(tree: np.ndarray, counts: np.ndarray, clusters: int) -> np.ndarray:
     return groups
 
 
-def _banks(
+def find_banks(
     model: Model,
     key: jax.Array,
     crops: np.ndarray,
     valid: np.ndarray,
+    *,
     starts: int,
     pixels: int,
 ) -> np.ndarray:
-    """`[starts, K, embedding]`: the trained bank and others that k-means++ finds."""
+    """The trained bank, and others that k-means++ finds.
+
+    Args:
+        model: the trained one.
+        key: the key of the run.
+        crops: `[crop, row, column, band]` reflectance; the same in all processes.
+        valid: `[crop, row, column]` bool.
+        starts: number of banks; 1 is the trained one alone.
+        pixels: embeddings that a further bank is found from.
+
+    Returns:
+        `[starts, K, embedding]`.
+    """
     trained = np.asarray(model.centroids)
     if starts == 1:
         return trained[None]
