@@ -1,6 +1,6 @@
 """Compiled programs kept for the next run: JAX's persistent compilation cache, as commands use it.
 
-    <cache folder>/compiled/     see `dgc_jax.data.leaves.cache_folder`
+    <cache folder>/compiled/     see `dgc_jax.caches`
     DGC_COMPILED=2000            keep up to 2000 MB of them; 500 unless told, 0: keep none
 
 Most of the time from a command to its first result is spent on compiling, which gives the same
@@ -19,7 +19,7 @@ import sys
 import warnings
 import zlib
 
-from dgc_jax.data.leaves import cache_folder
+from dgc_jax.caches import cache_folder
 from dgc_jax.errors import InputError
 
 _MEGABYTES = 500
