@@ -38,7 +38,7 @@ from dgc_jax.train import options
 
 _CONFIDENCE = "confidence.csv"
 
-READING = ("variable", "axes", "wavelengths", "mask", "dark", "white")
+READING = ("variable", "axes", "wavelengths", "mask", "dark", "white", "scale")
 """Options of `dgc_jax.data.scenes.open_scenes` that may differ from the training's."""
 
 
@@ -105,10 +105,10 @@ def segment(
             "those.",
             soft_wrap=True,
         )
-    trained = segmenter.config["data"]
-    how = {name: trained[name] for name in READING} | _given(reading)
+    trained = stored(segmenter.config).data
+    how = {name: getattr(trained, name) for name in READING} | _given(reading)
     beside = (how["mask"], how["dark"], how["white"])
-    paths = find_scenes(scenes, companions=("{stem}_labels.*", trained["labels"], *beside))
+    paths = find_scenes(scenes, companions=("{stem}_labels.*", trained.labels, *beside))
     processes.same("SCENES", " ".join(map(scene_name, paths)))
     with contextlib.ExitStack() as stack:
         with processes.agreeing(f"--out={out}"):

@@ -284,9 +284,10 @@ class Segmenter:
         """
         if not isinstance(scene, str | os.PathLike):
             return arrays.as_cube(scene, wavelengths=wavelengths)
-        trained = self.config["data"]
-        how = {name: trained[name] for name in ("mask", "dark", "white", "variable", "axes")}
-        how["wavelengths"] = trained["wavelengths"] if wavelengths is None else wavelengths
+        trained = stored(self.config).data
+        named = ("mask", "dark", "white", "scale", "variable", "axes")
+        how = {name: getattr(trained, name) for name in named}
+        how["wavelengths"] = trained.wavelengths if wavelengths is None else wavelengths
         found = open_scenes(os.fspath(scene), labels=None, common_grid=False, **how)
         if len(found) > 1:
             raise InputError(

@@ -14,7 +14,6 @@ start, of which the first one's counts, and watch the same probes. The first alo
 checkpoints, which Orbax needs all for.
 """
 
-import contextlib
 import json
 import logging
 import math
@@ -31,7 +30,7 @@ from jax.sharding import Mesh
 
 from dgc_jax import manifest, processes
 from dgc_jax.config import Config, configure
-from dgc_jax.data import provenance, units
+from dgc_jax.data import preflight, provenance
 from dgc_jax.data.crops import Plan, read_batches
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import DivergedError, InputError
@@ -107,8 +106,16 @@ def train(
     config = options.check(config)
     claim(workdir, config)
     mesh = data_mesh(config.data.batch)
-    scenes = options.scenes(config) if scenes is None else list(scenes)
+    wrong: dict[str, str] = {}
+    scenes = options.scenes(config, wrong=wrong) if scenes is None else list(scenes)
     processes.same("data.scenes", ", ".join(scene.cube.name for scene in scenes))
+    with phase(console, f"looking at {len(scenes)} scene{'s' if len(scenes) != 1 else ''}"):
+        seen = preflight.look(scenes)
+    preflight.show(seen, wrong, console)
+    doubts = preflight.check(seen, wrong)
+    if processes.first():
+        for doubt in doubts:
+            _LOG.warning("%s", doubt)
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
             _note_scenes(workdir, scenes, console)
@@ -119,11 +126,6 @@ def train(
             f"{config.clusters.train} clusters for {pixels} pixels; lower clusters.train and "
             "clusters.final."
         )
-    console.print(f"{len(scenes)} scenes: {_named(scenes)}", markup=False)
-    doubts = units.compare([scene.cube for scene in scenes])
-    if processes.first():
-        for doubt in doubts:
-            _LOG.warning("%s", doubt)
     with phase(console, f"reading {config.data.sample} crops to start from"):
         sample = sample_crops(config, scenes)
     with _clock() as clock:
@@ -402,11 +404,6 @@ def _told(config: Config, light: float) -> str:
         f"light changes: gain {gain:.3g}, tilt {tilt:.3g} ({light:.0%} of the bounds, under which "
         f"labels agree with an NMI of {config.augment.agreement:g})"
     )
-
-
-def _named(scenes: list[Scene], most: int = 4) -> str:
-    names = ", ".join(scene.cube.name for scene in scenes[:most])
-    return names if len(scenes) <= most else f"{names}, ..."
 
 
 @contextlib.contextmanager

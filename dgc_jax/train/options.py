@@ -51,7 +51,13 @@ def recipe(given: Any) -> Recipe:
     )
 
 
-def scenes(given: Any, paths: Any = None, *, common_grid: bool = True) -> list[Scene]:
+def scenes(
+    given: Any,
+    paths: Any = None,
+    *,
+    common_grid: bool = True,
+    wrong: dict[str, str] | None = None,
+) -> list[Scene]:
     """Opens the scenes of `config.data`; the simulated ones are written when they are missing.
 
     Args:
@@ -59,6 +65,7 @@ def scenes(given: Any, paths: Any = None, *, common_grid: bool = True) -> list[S
         paths: scenes in place of `config.data.scenes`, see `dgc_jax.data.scenes.open_scenes`.
         common_grid: bring all on the chosen bands of the first; a model that is there already takes
             each to its own bands instead.
+        wrong: gets what is wrong with scenes that cannot be opened, see `open_scenes`.
     """
     data = configure(given).data
     where, classes = data.scenes if paths is None else paths, data.classes
@@ -77,7 +84,9 @@ def scenes(given: Any, paths: Any = None, *, common_grid: bool = True) -> list[S
         dark=data.dark,
         white=data.white,
         wavelengths=data.wavelengths,
+        scale=data.scale,
         common_grid=common_grid,
+        wrong=wrong,
     )
 
 
