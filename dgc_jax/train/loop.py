@@ -14,6 +14,7 @@ start, of which the first one's counts, and watch the same probes. The first alo
 checkpoints, which Orbax needs all for.
 """
 
+import contextlib
 import json
 import logging
 import math
