@@ -269,7 +269,7 @@ def _prepare_one(
     "formats",
     default="envi,png",
     show_default=True,
-    help="Some of envi, png, npy, zarr, geotiff, with commas between.",
+    help="Some of envi, png, npy, zarr, geotiff, geojson, with commas between.",
 )
 @click.option(
     "--sieve",

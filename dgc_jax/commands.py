@@ -85,8 +85,13 @@ def segment(
             f"--format: expected some of {', '.join(results.FORMATS)}, found "
             f"{', '.join(unknown) or 'none'}; correct it."
         )
-    if "geotiff" in formats:
-        import_rasterio("--format geotiff")  # told before hours of work
+    for name in ("geotiff", "geojson"):
+        if name in formats:
+            import_rasterio(f"--format {name}")  # told before hours of work
+    formats = tuple(name for name in results.FORMATS if name in formats)
+    if formats == ("geojson",):
+        console.print("note: polygons are no map to go on from, so maps are written as PNG, too.")
+        formats = ("png", "geojson")
     with phase(console, "loading the model"):
         segmenter = load(workdir)
     if view_path is not None:
