@@ -14,7 +14,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from dgc_jax import configuration, names, training
+from dgc_jax import compiled, configuration, names, training
 from dgc_jax.errors import DivergedError, InputError, LostError, flag_error
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", short_name="c")
@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     names.show_all()
     try:
         name = _parse(arguments)
+        compiled.keep()
         training.train(
             _CONFIG.value,
             _WORKDIR.value or os.path.join("runs", name),

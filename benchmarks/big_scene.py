@@ -66,10 +66,7 @@ def segmenter(small: bool) -> "Segmenter":
     names = tuple(f"cluster {k}" for k in range(1, 5))
     leaf_ids = np.arange(config.clusters.train, dtype=np.uint8) % 4 + 1
     return Segmenter(
-        recipe=options.recipe(config),
-        params=state.params,
-        bank=state.centroids,
-        normalisation=state.normalisation,
+        model=state.model,
         lookup=jnp.asarray(leaf_ids),
         leaves=leaf_ids,
         tree=np.zeros((0, 4)),

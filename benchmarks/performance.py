@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from dgc_jax.show.files import replacing  # noqa: E402
 
-SCRIPTS = ("mean_shift", "train_step", "reader", "segment", "scaling", "report")
+SCRIPTS = ("start", "mean_shift", "train_step", "reader", "segment", "scaling", "report")
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 

@@ -45,7 +45,7 @@ def _published() -> Overrides:
     """What `configs/paper.py` sets; `train.steps` as a factor, and as many centroids as classes."""
     here, there = (options.flat(module.get_config().to_dict()) for module in (default, paper))
     changed = {name: there[name] for name in there if there[name] != here[name]}
-    del changed["clusters.final"]
+    changed.pop("clusters.final", None)
     steps = there["train.steps"] // here["train.steps"]
     return changed | {"train.steps": steps, "clusters.train": None}
 

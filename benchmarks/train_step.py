@@ -27,9 +27,9 @@ import numpy as np  # noqa: E402
 from configs import default  # noqa: E402
 from dgc_jax.data import augment  # noqa: E402
 from dgc_jax.data.crops import Batch, read_batches  # noqa: E402
-from dgc_jax.model import centroids, losses, normalisation  # noqa: E402
+from dgc_jax.model import centroids, losses  # noqa: E402
 from dgc_jax.train import loop, options  # noqa: E402
-from dgc_jax.train.state import TrainState, encode  # noqa: E402
+from dgc_jax.train.state import TrainState  # noqa: E402
 from dgc_jax.train.step import data_mesh, jitted_step, train_step  # noqa: E402
 
 
@@ -87,10 +87,8 @@ def parts(state: TrainState, batch: Batch, repeats: int) -> dict[str, float]:
     half = len(crops) // 2
 
     def prepare(crops: jax.Array, key: jax.Array) -> jax.Array:
-        spectra = normalisation.to_bins(crops, state.normalisation)
-        spectra = jnp.where(valid[..., None], spectra, 0)
-        spectra, _, _ = augment.augment_views(key, spectra, valid, recipe.augment)
-        return normalisation.normalise(spectra, state.normalisation)
+        bins = state.model.bins(crops, valid)
+        return state.model.normalise(augment.augment_views(key, bins, valid, recipe.augment)[0])
 
     def shift(p: jax.Array, params: Any) -> jax.Array:
         return recipe.mean_shift.apply({"params": params}, p, valid)
@@ -112,10 +110,10 @@ def parts(state: TrainState, batch: Batch, repeats: int) -> dict[str, float]:
     key = jax.random.key(1)
     spectra = jax.jit(prepare)(crops, key)
     params = state.params["encoder"], state.params["mean_shift"]
-    p = jax.jit(lambda q: encode(recipe, params[0], q, valid))(spectra)
+    p = jax.jit(lambda q: state.model.encode(q, valid))(spectra)
     z = jax.jit(shift)(p, params[1])
     weights = valid.reshape(-1).astype(jnp.float32)
-    embedded = lambda params, x: encode(recipe, params, x, valid)  # noqa: E731
+    embedded = lambda params, x: state.model.encode(x, valid, encoder=params)  # noqa: E731
     summed = lambda function: lambda *a: jnp.sum(function(*a) ** 2)  # noqa: E731
     timed = {
         "bins, augmentation": (prepare, (crops, key)),

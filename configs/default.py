@@ -12,16 +12,13 @@ of this folder set: `dgc_jax/presets.py`. A file of your own changes what it lik
 """
 
 import ml_collections
-from ml_collections import config_dict
 
 from dgc_jax import configuration, presets
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """The defaults, without a number of final clusters: it has to be set."""
-    config = configuration.as_config_dict({})
-    config.clusters.final = config_dict.placeholder(int)
-    return config
+    """The defaults."""
+    return configuration.as_config_dict({})
 
 
 def apply_variant(config: ml_collections.ConfigDict, variant: str) -> ml_collections.ConfigDict:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import rich.console
-import rich.progress
 from PIL import Image
 
 from dgc_jax import configuration, lock, manifest, seeds
@@ -31,6 +30,7 @@ from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.model import tree
 from dgc_jax.model.information import normalised_mutual_information
+from dgc_jax.phases import track
 from dgc_jax.reporting import report
 from dgc_jax.show import maps, results
 from dgc_jax.show.files import replacing
@@ -164,7 +164,7 @@ def measure(
     scenes = options.scenes(config)
     counted: stability.Tables | None = None
     names = [scene.cube.name for scene in scenes]
-    for scene in rich.progress.track(scenes, "comparing", console=console):
+    for scene in track(scenes, "comparing", console):
         found = _maps(folder, numbers, models, scene)
         counted = stability.add(counted, stability.count(found, clusters))
     tables = counted or {}
@@ -285,7 +285,7 @@ def _write_consensus(
         console: where progress is shown.
     """
     votes = {k: np.zeros(len(numbers) + 1, np.int64) for k in tables_of}
-    for scene in rich.progress.track(scenes, "voting", console=console):
+    for scene in track(scenes, "voting", console):
         found = _maps(folder, numbers, models, scene)
         for k, lookups in tables_of.items():
             said = stability.vote([table[m] for table, m in zip(lookups, found, strict=True)])

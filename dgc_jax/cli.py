@@ -13,22 +13,28 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
+import PIL.Image
 import rich.console
 import rich.table
 import rich.text
 from rich.progress import Progress
 
-from dgc_jax import cli_train, words
-from dgc_jax.data.cube import Cube, open_cube
+from dgc_jax import cli_train, compiled, words
+from dgc_jax.data import preflight
+from dgc_jax.data.cube import Cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name, scene_stem
+from dgc_jax.data.formats.zarr import is_store
 from dgc_jax.data.prepare import prepare, store_path, why_unprepared
-from dgc_jax.data.scenes import find_scenes
+from dgc_jax.data.scenes import find_scenes, open_recognised, open_scenes
 from dgc_jax.errors import DivergedError, InputError, LostError, on_a_device
 from dgc_jax.lock import alone
 from dgc_jax.names import show_all
 
 _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
+
+
+_WITHOUT_JAX = ("inspect", "prepare")
 
 
 class _Group(click.Group):
@@ -38,6 +44,15 @@ class _Group(click.Group):
         """Keeps the arguments, for commands that note how they were called."""
         ctx.obj = list(args)
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Keeps compiled programs, for commands that compile."""
+        found = super().resolve_command(ctx, args)
+        if found[0] not in _WITHOUT_JAX and not ctx.resilient_parsing:
+            compiled.keep()
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -63,7 +78,12 @@ def _reading_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--wavelengths", help="Text file of band centres (nm), if unknown."),
         click.option("--mask", help="PNG or NPY, nonzero = usable; {stem} is the scene's name."),
         click.option("--dark", help="Dark reference; {stem} is the scene's name."),
-        click.option("--white", help="White reference; {stem} is the scene's name."),
+        click.option("--white", help="White reference; {stem} is the scene's name; '' for none."),
+        click.option(
+            "--scale",
+            type=click.FloatRange(min=0, min_open=True),
+            help="What to divide numbers by to get reflectance, e.g. 10000.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -94,15 +114,27 @@ def _open(path: str, options: dict[str, Any]) -> Cube:
         for key in _BESIDE
         if options[key] is not None and "{stem}" in options[key]
     }
-    return open_cube(path, **{**options, **beside})
+    keep = options.get("keep_bad_bands", False)
+    how = {name: value for name, value in options.items() if name != "keep_bad_bands"}
+    return open_recognised(path, **{**how, **beside}, keep_bad_bands=keep)
 
 
 @main.command()
-@click.argument("file")
+@click.argument("scenes", nargs=-1, required=True)
+@click.option("--png", type=click.Path(), help="Also write a picture of one scene to this file.")
+@click.option("--show", is_flag=True, help="Also show a picture of one scene in the terminal.")
 @_scene_options
-def inspect(file: str, **options: Any) -> None:
-    """Print what is understood of FILE, what looks wrong, and the range of its values."""
-    cube = _open(file, options)
+def inspect(scenes: tuple[str, ...], png: str | None, show: bool, **options: Any) -> None:
+    """Print what is understood of SCENES, what looks wrong, and the range of their values.
+
+    Of one file everything; of folders, globs and several files a table, a line a scene.
+    """
+    if len(scenes) > 1 or _is_many(scenes[0]):
+        if png or show:
+            raise InputError(f"--png and --show take one scene, found {', '.join(scenes)}.")
+        _inspect_all(scenes, options)
+        return
+    cube = _open(scenes[0], options)
     facts, warnings = describe(cube)
     for name, text in facts:
         click.echo(f"{name:<15} {text}")
@@ -110,6 +142,47 @@ def inspect(file: str, **options: Any) -> None:
         click.echo(f"{'note':<15} {note}")
     for warning in warnings:
         click.echo(f"{'warning':<15} {warning}")
+    if png or show:
+        _draw(cube, png, show)
+
+
+def _is_many(path: str) -> bool:
+    """Whether a path stands for several scenes."""
+    if "://" in path or os.path.isfile(path):
+        return False
+    return not os.path.isdir(path) or not is_store(path)
+
+
+def _inspect_all(scenes: tuple[str, ...], options: dict[str, Any]) -> None:
+    wrong: dict[str, str] = {}
+    if options.pop("keep_bad_bands"):
+        raise InputError("--keep-bad-bands takes one scene, found several; inspect one by one.")
+    found = open_scenes(scenes, common_grid=False, wrong=wrong, **options)
+    console = rich.console.Console()
+    seen = preflight.look(found)
+    preflight.show(seen, wrong, console)
+    try:
+        for told in preflight.check(seen, {}) if found else []:
+            click.echo(f"! {told}")
+    except InputError as error:
+        click.echo(f"! {error}")
+        raise SystemExit(2) from None
+    if wrong:
+        raise SystemExit(2)
+
+
+def _draw(cube: Cube, png: str | None, show: bool) -> None:
+    from dgc_jax.show.blocks import print_picture  # only here: pictures take time to import
+    from dgc_jax.show.files import replacing
+    from dgc_jax.show.maps import quicklook
+
+    picture = quicklook(cube)
+    if png:
+        with replacing(png) as temporary:
+            PIL.Image.fromarray(picture).save(temporary, "PNG")
+        click.echo(f"{'picture':<15} {png}")
+    if show:
+        print_picture(picture, rich.console.Console())
 
 
 @main.command("prepare")
@@ -196,7 +269,7 @@ def _prepare_one(
     "formats",
     default="envi,png",
     show_default=True,
-    help="Some of envi, png, npy, zarr, geotiff, with commas between.",
+    help="Some of envi, png, npy, zarr, geotiff, geojson, with commas between.",
 )
 @click.option(
     "--sieve",
@@ -237,7 +310,7 @@ def segment(
     from dgc_jax import commands, processes  # only here: JAX takes a second to import
 
     with processes.joined(coordinator, num_processes, process_id, detect=distributed):
-        console = rich.console.Console()
+        console = rich.console.Console(quiet=not processes.first())
         wrong = commands.segment(
             workdir,
             scenes,

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import rich.console
-import rich.progress
 
 from dgc_jax import lock, manifest, processes
 from dgc_jax.apply import likeness, view
@@ -31,6 +30,7 @@ from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.experiment import add_scene, scored
+from dgc_jax.phases import phase, track
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables, together
 from dgc_jax.show.files import replacing
@@ -38,7 +38,7 @@ from dgc_jax.train import options
 
 _CONFIDENCE = "confidence.csv"
 
-READING = ("variable", "axes", "wavelengths", "mask", "dark", "white")
+READING = ("variable", "axes", "wavelengths", "mask", "dark", "white", "scale")
 """Options of `dgc_jax.data.scenes.open_scenes` that may differ from the training's."""
 
 
@@ -85,9 +85,15 @@ def segment(
             f"--format: expected some of {', '.join(results.FORMATS)}, found "
             f"{', '.join(unknown) or 'none'}; correct it."
         )
-    if "geotiff" in formats:
-        import_rasterio("--format geotiff")  # told before hours of work
-    segmenter = load(workdir)
+    for name in ("geotiff", "geojson"):
+        if name in formats:
+            import_rasterio(f"--format {name}")  # told before hours of work
+    formats = tuple(name for name in results.FORMATS if name in formats)
+    if formats == ("geojson",):
+        console.print("note: polygons are no map to go on from, so maps are written as PNG, too.")
+        formats = ("png", "geojson")
+    with phase(console, "loading the model"):
+        segmenter = load(workdir)
     if view_path is not None:
         segmenter = segmenter.with_view(view_path)
     if confidence and segmenter.similarity_floor is None and processes.first():
@@ -104,10 +110,10 @@ def segment(
             "those.",
             soft_wrap=True,
         )
-    trained = segmenter.config["data"]
-    how = {name: trained[name] for name in READING} | _given(reading)
+    trained = stored(segmenter.config).data
+    how = {name: getattr(trained, name) for name in READING} | _given(reading)
     beside = (how["mask"], how["dark"], how["white"])
-    paths = find_scenes(scenes, companions=("{stem}_labels.*", trained["labels"], *beside))
+    paths = find_scenes(scenes, companions=("{stem}_labels.*", trained.labels, *beside))
     processes.same("SCENES", " ".join(map(scene_name, paths)))
     with contextlib.ExitStack() as stack:
         with processes.agreeing(f"--out={out}"):
@@ -130,7 +136,7 @@ def segment(
             )
         else:
             summaries, wrong = [], {}
-            for path in rich.progress.track(paths, "segmenting", console=console):
+            for path in track(paths, "segmenting", console):
                 try:
                     cube = _opened(path, how)
                     summaries.append(
@@ -141,7 +147,8 @@ def segment(
                     wrong[path] = str(error)
                     print(f"dgc: {error}", file=sys.stderr)
         if summaries and processes.first():
-            _sum_up(out, segmenter, summaries, confidence)
+            with phase(console, "writing spectra and areas"):
+                _sum_up(out, segmenter, summaries, confidence)
             _tell_of_others(out, paths, console)
     return wrong
 
@@ -235,7 +242,7 @@ def evaluate(
             "such as {stem}_labels.png, in which {stem} is the scene's name."
         )
     counts = None
-    for scene in rich.progress.track(labelled, "evaluating", console=console):
+    for scene in track(labelled, "evaluating", console):
         found = _own_map(workdir, model, scene) if own_maps else None
         if found is None:
             found = segmenter.segment(scene.cube)

@@ -131,8 +131,14 @@ class Data(Stage):
         None, RANGES, "ranges to leave out: ((1350, 1450),)", unit="nm"
     )
     mask: str | None = field(None, about='pattern of validity masks: "{stem}_mask.png"')
-    dark: str | None = field(None, about="dark reference cube, for raw counts")
-    white: str | None = field(None, about="white reference cube, for raw counts")
+    dark: str | None = field(
+        None,
+        about='dark reference cube, for raw counts; None: that of a camera folder; "": none',
+    )
+    white: str | None = field(None, about="white reference cube, likewise")
+    scale: float | None = field(
+        None, "(0, 1000000000]", "what to divide numbers by instead of what the files say"
+    )
     crop: int = field(64, "8..4096", "side of a crop", unit="pixels", source="paper")
     overlap: tuple[float, float] = field(
         (0.2, 0.8),
@@ -314,8 +320,10 @@ def stored(values: Mapping[str, Any]) -> Config:
     Args:
         values: nested, as JSON has them. Fields that are no more are left out.
     """
-    known = fields(Config)
-    return configure({name: v for name, v in flat(values).items() if name in known})
+    known, given = fields(Config), flat(values)
+    if "data.scale" not in given:  # references of cameras' folders were not looked for
+        given |= {name: given.get(name) or "" for name in ("data.dark", "data.white")}
+    return configure({name: v for name, v in given.items() if name in known})
 
 
 def check(given: Any) -> Config:

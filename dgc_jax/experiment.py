@@ -20,7 +20,6 @@ from typing import Any
 import jax
 import numpy as np
 import rich.console
-import rich.progress
 
 from dgc_jax import lock, manifest, names, processes
 from dgc_jax.apply import metrics
@@ -30,6 +29,7 @@ from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.model import tree
+from dgc_jax.phases import phase, track
 from dgc_jax.show import probes, results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
@@ -110,7 +110,8 @@ def _run(
     trained = loop.train(config, workdir, console, probes.pictures, scenes)
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
-            save_model(workdir, merged(config, trained))
+            with phase(console, "saving the model"):
+                save_model(workdir, merged(config, trained))
             together.clean(maps)  # what a job that was killed has left
             manifest.begin(workdir, "results", "run", [_SUMMARY])
     segmenter = load(workdir)
@@ -129,8 +130,7 @@ def _run(
         if not processes.first():
             processes.wait()
             return _read(summary_path)
-    plain = console.is_jupyter  # where a bar would ask for ipywidgets
-    for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=plain):
+    for scene in track(trained.scenes, "segmenting", console):
         portrait = Portrait(segmenter, scene, len(trained.scenes))
         portraits.append(portrait)
         if many:
@@ -142,7 +142,8 @@ def _run(
             counts = _added(
                 counts, metrics.fold(portrait.confusion, segmenter.shown[1:], segmenter.clusters)
             )
-    results.write_summaries(workdir, segmenter, summaries)
+    with phase(console, "writing spectra and areas"):
+        results.write_summaries(workdir, segmenter, summaries)
 
     pixels = sum(scene.spectra.count for scene in summaries)
     summary = {
@@ -164,14 +165,15 @@ def _run(
         else scored(counts, segmenter.classes, segmenter.background),
     }
     manifest.begin(workdir, "report", _REPORT, [_REPORT])
-    write_report(
-        os.path.join(workdir, _REPORT),
-        segmenter,
-        portraits,
-        title=names.text(os.path.basename(os.path.abspath(workdir))),
-        summary=summary,
-        history=history(workdir),
-    )
+    with phase(console, "writing the report"):
+        write_report(
+            os.path.join(workdir, _REPORT),
+            segmenter,
+            portraits,
+            title=names.text(os.path.basename(os.path.abspath(workdir))),
+            summary=summary,
+            history=history(workdir),
+        )
     with replacing(summary_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(summary, file, indent=1)
     labels = provenance.of_labels(trained.scenes)

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.console
-import rich.progress
 
 from dgc_jax import lock, manifest, names
 from dgc_jax.apply import view
@@ -20,6 +19,7 @@ from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.config import stored
 from dgc_jax.data import provenance
 from dgc_jax.errors import InputError
+from dgc_jax.phases import phase, track
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
 from dgc_jax.train import options
@@ -81,20 +81,21 @@ def report(
     with lock.alone(folder, "--out"):
         # Only what the manifest knows is safe from it, as the user names the file.
         manifest.refuse_clashes(folder, "--out", {("report", name): [name]}, foreign=False)
-        for scene in rich.progress.track(found, "segmenting", console=console):
+        for scene in track(found, "segmenting", console):
             portraits.append(Portrait(segmenter, scene, len(found)))
             portraits[-1].look(segmenter, scene.cube)
         manifest.begin(folder, "report", name, [name])
-        write_report(
-            path,
-            segmenter,
-            portraits,
-            title=names.text(os.path.basename(os.path.abspath(workdir))),
-            summary=_json(os.path.join(workdir, "summary.json")),
-            history=history(workdir),
-            groups=groups,
-            stability=_stability(workdir, segmenter),
-        )
+        with phase(console, "writing the report"):
+            write_report(
+                path,
+                segmenter,
+                portraits,
+                title=names.text(os.path.basename(os.path.abspath(workdir))),
+                summary=_json(os.path.join(workdir, "summary.json")),
+                history=history(workdir),
+                groups=groups,
+                stability=_stability(workdir, segmenter),
+            )
         manifest.finish(folder, "report", name, source, [name])
     return path
 

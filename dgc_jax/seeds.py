@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import rich.console
 
-from dgc_jax import configuration
+from dgc_jax import compiled, configuration
 from dgc_jax.errors import DivergedError, InputError, LostError, on_a_device
 from dgc_jax.experiment import run
 from dgc_jax.names import show_all
@@ -185,6 +185,7 @@ def main(arguments: Sequence[str]) -> int:
     show_all()
     path, workdir, *fields = arguments
     try:
+        compiled.keep()
         with on_a_device():
             run(configuration.read(path, fields), workdir)
     except (InputError, DivergedError) as error:

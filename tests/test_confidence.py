@@ -28,7 +28,6 @@ from dgc_jax.data.cube import Cube, Pending
 from dgc_jax.model import normalisation
 from dgc_jax.show import confidence
 from dgc_jax.train import describe, loop, options
-from dgc_jax.train.state import embed
 
 GRID = np.linspace(400.0, 1000.0, 301)  # nm
 LAMP = 0.05 + 0.8 * np.exp(-(((GRID - 650) / 6) ** 2) / 2)  # a line of emission: no leaf has one
@@ -78,7 +77,7 @@ def truth(segmenter: Segmenter, path: pathlib.Path) -> tuple[np.ndarray, np.ndar
     cube = open_cube(path)
     reflectance, valid = cube.read(0, 0, *cube.shape[:2])
     cosines = cosines_of(segmenter, reflectance[None], valid[None])[0]
-    q = scipy.special.softmax(cosines / segmenter.recipe.temperature, axis=-1)
+    q = scipy.special.softmax(cosines / segmenter.model.temperature, axis=-1)
     ids = np.asarray(segmenter.lookup)
     shares = np.stack([q[..., ids == k].sum(-1) for k in range(1, segmenter.clusters + 1)], -1)
     two = np.sort(shares, axis=-1)[..., -2:]
@@ -92,13 +91,13 @@ def cosines_of(segmenter: Segmenter, crops: np.ndarray, valid: np.ndarray) -> np
 
     @jax.jit
     def embedded(crops: jax.Array, valid: jax.Array) -> jax.Array:
-        constants = segmenter.normalisation
+        constants = segmenter.model.normalisation
         spectra = normalisation.to_bins(jnp.where(valid[..., None], crops, 0), constants)
         spectra = normalisation.normalise(spectra, constants)
-        return embed(segmenter.recipe, segmenter.params, spectra, valid)[1]
+        return segmenter.model.embed(spectra, valid)[1]
 
     z = embedded(crops, valid)
-    return np.asarray(z, np.float64) @ np.asarray(segmenter.bank, np.float64).T
+    return np.asarray(z, np.float64) @ np.asarray(segmenter.model.centroids, np.float64).T
 
 
 def table(path: pathlib.Path) -> list[dict[str, str]]:
@@ -135,25 +134,14 @@ def test_floor_is_below_every_pixel_where_they_are_few(
     tiny_run: TinyRun, segmenter: Segmenter
 ) -> None:
     config = tiny_run.config(clusters__sample=1, train__steps=1)
-    state = _state(segmenter, config)
     crops, valid = next(loop.sample_batches(config, options.scenes(config), 1))
     valid = valid & (np.add.outer(np.arange(32), np.arange(32)) < 13)  # 91: none in a hundred
     assert 0 < valid.sum() < 100
-    floor = describe.gather(state, state.centroids[None], [(crops, valid)])[2][0]
+    floor = describe.gather(segmenter.model, segmenter.model.centroids[None], [(crops, valid)])[2][
+        0
+    ]
     least = cosines_of(segmenter, crops, valid).max(-1)[valid].min()
     assert least - 1e-4 - 1e-6 < floor <= least + 1e-6
-
-
-def _state(segmenter: Segmenter, config):
-    from dgc_jax.train.state import create_state
-
-    crops, valid = loop.sample_crops(config, options.scenes(config))
-    state = create_state(
-        jax.random.key(0), segmenter.recipe, crops, valid, clusters=8, wavelengths=GRID
-    )
-    return state.replace(
-        params=segmenter.params, centroids=segmenter.bank, normalisation=segmenter.normalisation
-    )
 
 
 def test_model_of_an_earlier_version_has_no_floor_and_tells_margins_only(

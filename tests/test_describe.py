@@ -10,11 +10,12 @@ from dgc_jax.model import mixtures, views
 from dgc_jax.model.encoder import Encoder
 from dgc_jax.model.mean_shift import UnrolledMeanShift
 from dgc_jax.model.tree import cut_tree
-from dgc_jax.train.describe import RARE, _banks, describe, gather
+from dgc_jax.train.describe import RARE, describe, find_banks, gather
 from dgc_jax.train.state import Recipe, create_state, embeddings
 
 CLUSTERS, CROPS, SIDE, BANDS, GROUPS = 6, 6, 16, 40, 3
-MUCH = {"clusters": GROUPS, "pixels": 500}
+PIXELS = 500
+KEY = jax.random.key(0)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def sample():
 
 
 @pytest.fixture(scope="module")
-def state(sample):
+def model(sample):
     crops, valid = sample
     # One convolution over the 20 bins and one shift: quicker to compile.
     recipe = Recipe(
@@ -38,27 +39,27 @@ def state(sample):
         mean_shift=UnrolledMeanShift(iterations=1),
     )
     clean = np.where(valid[..., None], crops, 0)
-    return create_state(jax.random.key(0), recipe, clean, valid, clusters=CLUSTERS)
+    return create_state(jax.random.key(0), recipe, clean, valid, clusters=CLUSTERS).model
 
 
 @pytest.fixture(scope="module")
-def banks(state, sample):
+def banks(model, sample):
     """Three banks; in the second one centroid is there twice, so that one has no pixels."""
-    found = _banks(state, *sample, 3, 500).copy()
+    found = find_banks(model, KEY, *sample, starts=3, pixels=500).copy()
     found[1, 4] = found[1, 2]
     return found
 
 
 @pytest.fixture(scope="module")
-def cosines(state, sample, banks):
+def cosines(model, sample, banks):
     """`[bank, valid pixel, K]` float64."""
-    z = embeddings(state, *sample).astype(np.float64)
+    z = embeddings(model, *sample).astype(np.float64)
     return z @ banks.astype(np.float64).transpose(0, 2, 1)
 
 
 @pytest.fixture(scope="module")
-def gathered(state, banks, sample):
-    return gather(state, banks, [sample])
+def gathered(model, banks, sample):
+    return gather(model, banks, [sample])
 
 
 def assert_described_alike(one, other):
@@ -105,23 +106,23 @@ def test_what_is_gathered_is_counted_over_the_pixels(sample, banks, cosines, gat
     assert not np.any(found[1].spectra[4])
 
 
-def test_batches_add_up_and_an_empty_one_adds_nothing(state, banks, sample, gathered):
+def test_batches_add_up_and_an_empty_one_adds_nothing(model, banks, sample, gathered):
     crops, valid = sample
     parts = [(crops[:2], valid[:2]), (crops[:0], valid[:0])]
     parts += [(crops[i : i + 2], valid[i : i + 2]) for i in (2, 4)]
-    assert_described_alike(gather(state, banks, iter(parts)), gathered)
+    assert_described_alike(gather(model, banks, iter(parts)), gathered)
 
 
-def test_a_bank_is_described_as_it_would_be_alone(state, banks, sample, gathered):
+def test_a_bank_is_described_as_it_would_be_alone(model, banks, sample, gathered):
     found, tables, floors = gathered
     alone = [found[1]], [[tables[1][1]]], [floors[1]]
-    assert_described_alike(gather(state, banks[1:2], [sample]), alone)
+    assert_described_alike(gather(model, banks[1:2], [sample]), alone)
 
 
-def test_of_one_start_the_trained_bank_is_kept(state, sample):
-    found = describe(state, sample, [sample], starts=1, **MUCH)
-    np.testing.assert_array_equal(found.bank, state.centroids)
-    (alone,), (row,), (floor,) = gather(state, np.asarray(state.centroids)[None], [sample])
+def test_of_one_start_the_trained_bank_is_kept(model, sample):
+    found = describe(model, np.asarray(model.centroids)[None], [sample], clusters=GROUPS)
+    np.testing.assert_array_equal(found.bank, model.centroids)
+    (alone,), (row,), (floor,) = gather(model, np.asarray(model.centroids)[None], [sample])
     np.testing.assert_array_equal(found.clusters.counts, alone.counts)
     assert found.floor == floor
     trees = [views.linkage(found.clusters, one) for one in views.WEIGHTINGS]
@@ -134,14 +135,14 @@ def test_of_one_start_the_trained_bank_is_kept(state, sample):
     np.testing.assert_array_equal(found.tree, trees[int(np.argmax(np.round(scores, 9)))])
 
 
-def test_of_several_starts_the_tree_whose_cut_agrees_best_is_taken(state, sample):
-    found = describe(state, sample, [sample], starts=3, **MUCH)
-    banks = _banks(state, *sample, 3, MUCH["pixels"])
-    np.testing.assert_array_equal(banks[0], state.centroids)
+def test_of_several_starts_the_tree_whose_cut_agrees_best_is_taken(model, sample):
+    banks = find_banks(model, KEY, *sample, starts=3, pixels=PIXELS)
+    found = describe(model, banks, [sample], clusters=GROUPS)
+    np.testing.assert_array_equal(banks[0], model.centroids)
     assert np.abs(banks[1] - banks[2]).max() > 0.01
     np.testing.assert_allclose(np.linalg.norm(banks, axis=-1), 1, atol=1e-5)
-    labels = (embeddings(state, *sample) @ banks.transpose(0, 2, 1)).argmax(axis=-1)
-    each, trees, maps = gather(state, banks, [sample])[0], [], []
+    labels = (embeddings(model, *sample) @ banks.transpose(0, 2, 1)).argmax(axis=-1)
+    each, trees, maps = gather(model, banks, [sample])[0], [], []
     for b, description in enumerate(each):
         live = np.flatnonzero(description.counts)
         for one in views.WEIGHTINGS:
@@ -157,15 +158,17 @@ def test_of_several_starts_the_tree_whose_cut_agrees_best_is_taken(state, sample
     np.testing.assert_array_equal(found.tree, tree)
     np.testing.assert_array_equal(found.clusters.counts, each[best].counts)
 
-    again = describe(state, sample, [sample], starts=3, **MUCH)
+    same = find_banks(model, KEY, *sample, starts=3, pixels=PIXELS)
+    again = describe(model, same, [sample], clusters=GROUPS)
     jax.tree.map(np.testing.assert_array_equal, again, found)
 
 
-def test_one_pixel_a_cluster_can_be_described(state, sample):
+def test_one_pixel_a_cluster_can_be_described(model, sample):
     crops, valid = sample
     few = np.zeros_like(valid)
     few[np.unravel_index(np.flatnonzero(valid)[:CLUSTERS], valid.shape)] = True
-    found = describe(state, (crops, few), [(crops, few)], starts=2, clusters=GROUPS, pixels=1)
+    banks = find_banks(model, KEY, crops, few, starts=2, pixels=1)
+    found = describe(model, banks, [(crops, few)], clusters=GROUPS)
     assert found.clusters.counts.sum() == CLUSTERS
     assert np.isfinite(found.tree).all()
     assert len(found.tree) == np.count_nonzero(found.clusters.counts) - 1

@@ -29,10 +29,12 @@ NOT_THERE = ("dgc_jax", "flax", "optax", "orbax", "tensorstore", "ml_collections
 @pytest.fixture(scope="module")
 def segmenter(tiny_run: TinyRun) -> Segmenter:
     """The model with 64 random centroids and an id for each: it notices any difference."""
-    model = load(str(tiny_run.workdir))
+    segmenter = load(str(tiny_run.workdir))
+    width = segmenter.model.centroids.shape[1]
+    bank = centroids.unit(jax.random.normal(jax.random.key(0), (64, width)))
     return dataclasses.replace(
-        model,
-        bank=centroids.unit(jax.random.normal(jax.random.key(0), (64, model.bank.shape[1]))),
+        segmenter,
+        model=segmenter.model.replace(centroids=bank),
         lookup=jnp.arange(1, 65, dtype=jnp.uint8),
         names=tuple(f"cluster {k}" for k in range(1, 65)),
         colours=np.arange(65 * 3, dtype=np.uint8).reshape(65, 3),
@@ -137,11 +139,13 @@ def test_the_normalisation_in_the_json_is_the_one_applied(
     spectrum = np.random.default_rng(0).random(301)
     which = np.array(about["bin_of_band"])
     means = np.bincount(which, spectrum) / np.bincount(which)
-    expected = normalisation.to_bins(spectrum.astype(np.float32), segmenter.normalisation)
+    expected = normalisation.to_bins(spectrum.astype(np.float32), segmenter.model.normalisation)
     assert about["kind"] == "global"
     np.testing.assert_allclose(means / about["scale"], expected, rtol=1e-5)
-    np.testing.assert_allclose(about["mean"], segmenter.normalisation.mean, rtol=1e-6)
-    np.testing.assert_allclose(about["deviation"], segmenter.normalisation.deviation, rtol=1e-6)
+    np.testing.assert_allclose(about["mean"], segmenter.model.normalisation.mean, rtol=1e-6)
+    np.testing.assert_allclose(
+        about["deviation"], segmenter.model.normalisation.deviation, rtol=1e-6
+    )
 
 
 def test_an_export_replaces_an_earlier_one_and_leaves_nothing_else(

@@ -9,6 +9,7 @@ import pytest
 import scipy.ndimage
 import tensorstore as ts
 
+from dgc_jax import caches
 from dgc_jax.data import leaf_optics, leaves
 from dgc_jax.errors import InputError
 
@@ -380,11 +381,11 @@ def test_cache_folder_follows_the_system(monkeypatch):
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("HOME", "/home/ann")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert leaves.cache_folder() == "/home/ann/.cache/dgc_jax"
+    assert caches.cache_folder() == "/home/ann/.cache/dgc_jax"
     monkeypatch.setenv("XDG_CACHE_HOME", "/scratch/ann")
-    assert leaves.cache_folder() == "/scratch/ann/dgc_jax"
+    assert caches.cache_folder() == "/scratch/ann/dgc_jax"
     monkeypatch.setattr("sys.platform", "darwin")
-    assert leaves.cache_folder() == "/home/ann/Library/Caches/dgc_jax"
+    assert caches.cache_folder() == "/home/ann/Library/Caches/dgc_jax"
 
 
 def test_unwritable_cache_is_told_in_one_sentence(tmp_path, monkeypatch):

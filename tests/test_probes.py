@@ -35,7 +35,7 @@ def pictures(workdir: pathlib.Path) -> dict[tuple[str, int], np.ndarray]:
 
 def clusters_of(state: object, crops: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Colours of the labels that the monitor gives, `[probe, row, column, 3]`."""
-    labels = np.asarray(monitor.predict(state, crops, valid)[0])
+    labels = np.asarray(monitor.predict(state.model, crops, valid)[0])
     painted = colours(8)[1:][labels]
     painted[~valid] = NO_DATA
     return painted

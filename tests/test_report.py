@@ -236,7 +236,7 @@ def test_the_page_holds_the_model_its_levels_and_the_history(
     cosines = np.array(data["similarity"]["cosines"])
     ids = data["similarity"]["ids"]
     assert (np.diff(segmenter.shown[ids]) >= 0).all()
-    bank = np.asarray(segmenter.bank)[np.argsort(segmenter.leaves)[np.array(ids) - 1]]
+    bank = np.asarray(segmenter.model.centroids)[np.argsort(segmenter.leaves)[np.array(ids) - 1]]
     np.testing.assert_allclose(cosines, bank @ bank.T, atol=6e-4)
     for level in data["levels"].values():  # what joins below the run's level lies together
         if len(set(level)) >= 3:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 
 import numpy as np
 import PIL.Image
@@ -10,6 +11,7 @@ import scipy.io
 import spectral
 import tensorstore as ts
 
+from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.scenes import find_scenes, open_scenes
 from dgc_jax.errors import InputError
 
@@ -101,12 +103,23 @@ def test_a_remote_scene_is_left_to_the_reader():
     assert find_scenes("gs://bucket/scene.zarr/") == ["gs://bucket/scene.zarr/"]
 
 
-def test_two_scenes_of_one_name_are_refused(tmp_path):
-    (tmp_path / "other").mkdir()
+def test_scenes_of_one_name_in_several_folders_are_told_apart_by_these(tmp_path, caplog):
+    for folder in ("x/capture", "y/capture", "z"):
+        (tmp_path / folder).mkdir(parents=True)
+        write_npy(tmp_path / folder, "a")
+    found = find_scenes(str(tmp_path))
+    assert [scene_name(path) for path in found] == ["x_capture_a", "y_capture_a", "z_a"]
+    assert [scene.cube.name for scene in open_scenes(str(tmp_path))] == list(map(scene_name, found))
+    kept = pickle.loads(pickle.dumps(found))
+    assert list(map(scene_name, kept)) == list(map(scene_name, found))
+    assert "3 scenes are called 'a': they become x_capture_a, y_capture_a, z_a" in caplog.text
+
+
+def test_two_files_of_one_name_in_one_folder_are_refused(tmp_path):
     write_npy(tmp_path, "a")
-    write_npy(tmp_path / "other", "a")
-    with pytest.raises(InputError, match=r"a\.npy and .*other.a\.npy are both called 'a'"):
-        find_scenes((str(tmp_path), str(tmp_path / "other")))
+    write_envi(tmp_path, "a")
+    with pytest.raises(InputError, match=r"a\.hdr and .*a\.npy are both called 'a'"):
+        find_scenes(str(tmp_path))
 
 
 @pytest.mark.parametrize("pattern", ["", "*.hdr", "*_labels.png"])

@@ -16,9 +16,9 @@ from dgc_jax import Cube, InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.data import leaves
 from dgc_jax.model import centroids, normalisation, tree
+from dgc_jax.model.model import Model
 from dgc_jax.train import loop, options
 from dgc_jax.train.checkpoint import load_model, save_model
-from dgc_jax.train.state import embed
 
 GRID = np.linspace(400.0, 1000.0, 301)  # nm, of the model
 
@@ -43,10 +43,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Cube:
 @pytest.fixture(scope="module")
 def unmerged(segmenter: Segmenter) -> Segmenter:
     """The model with 64 random centroids and an id for each: many borders, none of them clear."""
-    bank = jax.random.normal(jax.random.key(0), (64, segmenter.bank.shape[1]))
+    bank = jax.random.normal(jax.random.key(0), (64, segmenter.model.centroids.shape[1]))
     return dataclasses.replace(
         segmenter,
-        bank=centroids.unit(bank),
+        model=segmenter.model.replace(centroids=centroids.unit(bank)),
         lookup=jnp.arange(1, 65, dtype=jnp.uint8),
         names=tuple(f"cluster {k}" for k in range(1, 65)),
     )
@@ -89,11 +89,11 @@ def test_doubt_of_tiles_is_that_of_the_whole_image(segmenter: Segmenter, scene: 
     reflectance, valid = scene.read(0, 0, 150, 133)
     shares = np.asarray(segmenter.probabilities(reflectance[None], valid[None]))[0]
     two = np.sort(shares, axis=-1)[..., -2:]
-    constants = segmenter.normalisation
+    constants = segmenter.model.normalisation
     spectra = normalisation.to_bins(jnp.where(valid[None, ..., None], reflectance, 0), constants)
     scaled = normalisation.normalise(spectra, constants)
-    _, z = embed(segmenter.recipe, segmenter.params, scaled, jnp.asarray(valid)[None])
-    cosines = np.asarray(z, np.float64)[0] @ np.asarray(segmenter.bank, np.float64).T
+    _, z = segmenter.model.embed(scaled, jnp.asarray(valid)[None])
+    cosines = np.asarray(z, np.float64)[0] @ np.asarray(segmenter.model.centroids, np.float64).T
     seen = 0
     plain = segmenter.walk(scene, 64)
     for tile, without in zip(segmenter.walk(scene, 64, doubt=True), plain, strict=True):
@@ -267,10 +267,10 @@ def test_referenced_scene_gets_the_labels_of_its_reflectance(
 
 def test_labels_are_those_of_the_nearest_centroid(segmenter: Segmenter, scene: Cube) -> None:
     reflectance, valid = (array[None] for array in scene.read(40, 10, 64, 64))
-    constants = segmenter.normalisation
+    constants = segmenter.model.normalisation
     spectra = normalisation.normalise(normalisation.to_bins(reflectance, constants), constants)
-    _, z = jax.jit(embed, static_argnums=0)(segmenter.recipe, segmenter.params, spectra, valid)
-    cosines = np.asarray(z, np.float64) @ np.asarray(segmenter.bank, np.float64).T
+    _, z = jax.jit(Model.embed)(segmenter.model, spectra, valid)
+    cosines = np.asarray(z, np.float64) @ np.asarray(segmenter.model.centroids, np.float64).T
     expected = np.where(valid, np.asarray(segmenter.lookup)[cosines.argmax(-1)], 0)
     labels = np.asarray(segmenter.predict(reflectance, valid))
     assert np.mean(labels == expected) > 0.999  # ties apart
@@ -285,11 +285,11 @@ def test_probabilities_sum_to_one_and_gather_the_merged_centroids(
     assert found.min() >= 0
     np.testing.assert_allclose(found.sum(-1), valid.astype(float), atol=1e-5)
 
-    constants = segmenter.normalisation
+    constants = segmenter.model.normalisation
     spectra = normalisation.normalise(normalisation.to_bins(reflectance, constants), constants)
-    _, z = jax.jit(embed, static_argnums=0)(segmenter.recipe, segmenter.params, spectra, valid)
-    logits = np.asarray(z, np.float64) @ np.asarray(segmenter.bank, np.float64).T
-    q = np.exp((logits - logits.max(-1, keepdims=True)) / segmenter.recipe.temperature)
+    _, z = jax.jit(Model.embed)(segmenter.model, spectra, valid)
+    logits = np.asarray(z, np.float64) @ np.asarray(segmenter.model.centroids, np.float64).T
+    q = np.exp((logits - logits.max(-1, keepdims=True)) / segmenter.model.temperature)
     q /= q.sum(-1, keepdims=True)
     for cluster in range(1, segmenter.clusters + 1):
         expected = q[..., np.asarray(segmenter.lookup) == cluster].sum(-1)
@@ -364,7 +364,7 @@ def test_ids_go_from_dark_to_bright_on_the_training_sample(
     config = tiny_run.config()
     crops, valid = loop.sample_crops(config, options.scenes(config))
     labels = np.asarray(segmenter.predict(crops, valid))
-    binned = crops @ np.asarray(segmenter.normalisation.bins)
+    binned = crops @ np.asarray(segmenter.model.normalisation.bins)
     brightness = [binned[labels == k].mean() for k in range(1, segmenter.clusters + 1)]
     assert segmenter.clusters == 3
     assert brightness == sorted(brightness)
@@ -408,7 +408,8 @@ def test_model_of_an_earlier_version_has_no_residuals_and_no_finer_level(
     old = load(str(tmp_path))
     assert old.finest == old.clusters == 3
     encoder = {**params["encoder"], **{n: 0 * v for n, v in residuals.items()}}
-    plain = dataclasses.replace(segmenter, params={**params, "encoder": encoder})
+    model = segmenter.model.replace(params={**params, "encoder": encoder})
+    plain = dataclasses.replace(segmenter, model=model)
     reflectance, valid = (array[None] for array in scene.read(40, 10, 64, 64))
     np.testing.assert_array_equal(
         old.predict(reflectance, valid), plain.predict(reflectance, valid)

@@ -24,6 +24,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from dgc_jax import InputError, agreement, configuration, load, manifest, seeds
 from dgc_jax.apply import metrics, stability, view
 from dgc_jax.cli import main
+from dgc_jax.config import configure
 from dgc_jax.errors import DivergedError, LostError
 from dgc_jax.model import information, tree
 from dgc_jax.show import palette
@@ -588,7 +589,7 @@ def test_configuration_is_read_as_launch_does_from_any_folder(
     )
     expected = dgc4.get_config("tiny")
     expected.update_from_flattened_dict({"seed": 4, "data.classes": ("a", "b"), "loss.anchor": 2.0})
-    assert found.to_dict() == expected.to_dict()
+    assert found == configure(expected)
     assert sys.path == before
     assert configuration.name(CONFIG) == "dgc4-tiny"
     assert configuration.name("configs/dgc16.py") == "dgc16"

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from dgc_jax import Batch, Encoder, InputError, Recipe, TrainState, create_state, train_step
+from dgc_jax.data.augment import Augment
 from dgc_jax.model import normalisation
 from dgc_jax.model.encoder import FIXED
 from dgc_jax.model.losses import Weights
-from dgc_jax.train.state import Optimizer, encode
+from dgc_jax.train.state import Optimizer
 from dgc_jax.train.step import _balance, data_mesh, jitted_step
 
 BANDS, CROP, CLUSTERS = 20, 16, 6
@@ -20,7 +21,8 @@ BANDS, CROP, CLUSTERS = 20, 16, 6
 RECIPE = Recipe(
     encoder=Encoder(embedding=8, features=(4, 4, 8)),
     optimizer=Optimizer(learning_rate=3e-3, warmup=1, steps=30),
-    weights=Weights(anchor=1.0),
+    augment=Augment(gain=0.1, tilt=0.05, noise=0.01, band_dropout=0.05, band_shift=0.5),  # all
+    weights=Weights(consistency=1.0, balance=1.0),
     kick=0.0,
 )
 
@@ -304,7 +306,7 @@ def test_embeddings_of_the_sample_start_centred_and_uncorrelated(
     encoder = {name: np.asarray(v, np.float64) for name, v in state.params["encoder"].items()}
     constants = state.normalisation
     spectra = normalisation.normalise(normalisation.to_bins(crops, constants), constants)
-    y = encode(RECIPE, state.params["encoder"], spectra, jnp.asarray(valid), raw=True)
+    y = state.model.encode(spectra, jnp.asarray(valid), raw=True)
     linear = np.asarray(spectra, np.float64)[valid] @ encoder["linear"]  # [pixel, embedding]
     mixed = np.asarray(y, np.float64)[valid] @ encoder["mix"]
     before = linear + mixed + encoder["offset"]

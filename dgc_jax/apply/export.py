@@ -61,7 +61,7 @@ def export(segmenter: Segmenter, folder: str | os.PathLike[str]) -> tuple[str, s
 
 def lower(segmenter: Segmenter) -> bytes:
     """The program for every platform and every number of crops, rows and columns, serialised."""
-    block = block_size(segmenter.recipe.mean_shift.window)
+    block = block_size(segmenter.model.mean_shift.window)
 
     def model(reflectance: jax.Array) -> tuple[jax.Array, jax.Array]:
         # The mean shift pads to whole blocks. Padded here, its shapes are multiples of the block
@@ -83,9 +83,9 @@ def lower(segmenter: Segmenter) -> bytes:
 
 def describe(segmenter: Segmenter) -> dict[str, Any]:
     """What a user of the program must know, as JSON values; `docs/deploy.md` lists them."""
-    window = segmenter.recipe.mean_shift.window
+    window = segmenter.model.mean_shift.window
     block = block_size(window)
-    constants, wavelengths = segmenter.normalisation, segmenter.wavelengths
+    constants, wavelengths = segmenter.model.normalisation, segmenter.wavelengths
     return {
         "identity": segmenter.identity,
         "versions": {name: version(name) for name in ("dgc-jax", "jax", "jaxlib")},

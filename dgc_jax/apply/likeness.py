@@ -95,7 +95,7 @@ class Trained(NamedTuple):
 
 def trained(segmenter: "Segmenter") -> Trained:
     """What the model's normalisation tells of its training."""
-    constants = segmenter.normalisation
+    constants = segmenter.model.normalisation
     mean, deviation = (np.asarray(x, np.float64) for x in (constants.mean, constants.deviation))
     scale = float(constants.scale)
     return Trained(float(mean.mean()) * scale, float((mean + 2 * deviation).max()) * scale)

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from dgc_jax.errors import InputError
 from dgc_jax.model.information import (
@@ -119,6 +118,8 @@ def map_clusters(counts: np.ndarray, method: str | Sequence[int] = "auto") -> tu
             "choose one of them."
         )
     if method == "hungarian" or (method == "auto" and classes == clusters):
+        from scipy.optimize import linear_sum_assignment  # only here: it takes time to import
+
         table_array = np.zeros(clusters, int)
         rows, columns = linear_sum_assignment(counts, maximize=True)
         table_array[columns] = rows + 1

@@ -7,47 +7,27 @@ import jax.numpy as jnp
 
 from dgc_jax.apply.tiles import Doubt, Finest, Labelled
 from dgc_jax.data.formats import nodata
-from dgc_jax.model import centroids, normalisation
-from dgc_jax.train.state import Parameters, Recipe, embed
+from dgc_jax.model.model import Model
 
-
-def _embed(
-    recipe: Recipe,
-    params: Parameters,
-    constants: normalisation.Normalisation,
-    crops: jax.Array,
-    valid: jax.Array,
-) -> jax.Array:
-    # Invalid numbers may be NaN; bins are fewer than bands.
-    spectra = jnp.where(valid[..., None], normalisation.to_bins(crops, constants), 0)
-    return embed(recipe, params, normalisation.normalise(spectra, constants), valid)[1]
-
-
-embeddings = functools.partial(jax.jit, static_argnums=0)(_embed)
+embeddings = jax.jit(Model.embeddings)
 """The embeddings z `[batch, row, column, embedding]` of crops, 0 where invalid."""
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@jax.jit
 def labels(
-    recipe: Recipe,
-    params: Parameters,
-    bank: jax.Array,
-    constants: normalisation.Normalisation,
+    model: Model,
     lookup: jax.Array,
     crops: jax.Array,
     valid: jax.Array,
 ) -> jax.Array:
     """Labels `[batch, row, column]` of crops."""
-    z = _embed(recipe, params, constants, crops, valid)
-    return jnp.where(valid, lookup[centroids.nearest(z, bank)], 0)
+    z = model.embeddings(crops, valid)
+    return jnp.where(valid, lookup[model.nearest(z)], 0)
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames=("checked", "clusters", "finest"))
+@functools.partial(jax.jit, static_argnames=("checked", "clusters", "finest"))
 def window_labels(
-    recipe: Recipe,
-    params: Parameters,
-    bank: jax.Array,
-    constants: normalisation.Normalisation,
+    model: Model,
     lookup: jax.Array,
     numbers: jax.Array,
     usable: jax.Array,
@@ -62,10 +42,7 @@ def window_labels(
     """Labels of a `dgc_jax.data.cube.Stored`, whose rule of validity this is.
 
     Args:
-        recipe: the two modules and the temperature.
-        params: their parameters.
-        bank: `[K', embedding]` trained centroids.
-        constants: of the normalisation.
+        model: of K' centroids.
         lookup: `[K']` id shown of each trained centroid.
         numbers: `[row, column, band]`, see `Stored`, as are the next three.
         usable: `[row, column]` bool.
@@ -84,24 +61,21 @@ def window_labels(
             valid &= jnp.all(jnp.abs(numbers) <= nodata.LARGEST, axis=-1)
     if ignored is not None:
         valid &= jnp.all((numbers < ignored[0]) | (numbers > ignored[1]), axis=-1)
-    z = _embed(recipe, params, constants, reflectance[None], valid[None])[0]
-    index = centroids.nearest(z, bank)
+    z = model.embeddings(reflectance[None], valid[None])[0]
+    index = model.nearest(z)
     labels = jnp.where(valid, lookup[index], 0)
     doubt = fine = None
     if clusters is not None:
-        doubt = _doubt(recipe, bank, lookup, z, valid, clusters)
+        doubt = _doubt(model, lookup, z, valid, clusters)
     if finest is not None and leaves is not None:
-        shares = _shares(recipe, bank, leaves, z, valid, finest)
+        shares = _shares(model, leaves, z, valid, finest)
         fine = Finest(jnp.where(valid, leaves[index], 0), shares)
     return labels, doubt, fine
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames="clusters")
+@functools.partial(jax.jit, static_argnames="clusters")
 def crop_doubt(
-    recipe: Recipe,
-    params: Parameters,
-    bank: jax.Array,
-    constants: normalisation.Normalisation,
+    model: Model,
     lookup: jax.Array,
     crops: jax.Array,
     valid: jax.Array,
@@ -109,33 +83,33 @@ def crop_doubt(
     clusters: int,
 ) -> Doubt:
     """How sure the labels `[batch, row, column]` of crops are."""
-    z = _embed(recipe, params, constants, crops, valid)
-    return _doubt(recipe, bank, lookup, z, valid, clusters)
+    z = model.embeddings(crops, valid)
+    return _doubt(model, lookup, z, valid, clusters)
 
 
 def _doubt(
-    recipe: Recipe,
-    bank: jax.Array,
+    model: Model,
     lookup: jax.Array,
     z: jax.Array,
     valid: jax.Array,
     clusters: int,
 ) -> Doubt:
-    probabilities = _shares(recipe, bank, lookup, z, valid, clusters)
+    probabilities = _shares(model, lookup, z, valid, clusters)
     two = jax.lax.top_k(probabilities, min(2, clusters))[0]
     # With one cluster nothing competes.
     margin = two[..., 0] - two[..., 1] if clusters > 1 else two[..., 0]
-    return Doubt(probabilities, jnp.where(valid, jnp.max(z @ bank.T, axis=-1), 0), margin)
+    return Doubt(
+        probabilities, jnp.where(valid, jnp.max(z @ model.centroids.T, axis=-1), 0), margin
+    )
 
 
 def _shares(
-    recipe: Recipe,
-    bank: jax.Array,
+    model: Model,
     lookup: jax.Array,
     z: jax.Array,
     valid: jax.Array,
     clusters: int,
 ) -> jax.Array:
-    q = jnp.exp(centroids.assign(z, bank, recipe.temperature))
+    q = jnp.exp(model.assign(z))
     member = jax.nn.one_hot(lookup - 1, clusters)  # [K', K]
     return jnp.where(valid[..., None], q @ member, 0)

@@ -30,11 +30,12 @@ from dgc_jax.data import arrays
 from dgc_jax.data.cube import Cube, Path, Stored
 from dgc_jax.data.scenes import open_scenes
 from dgc_jax.errors import InputError
-from dgc_jax.model import normalisation, tree
+from dgc_jax.model import tree
 from dgc_jax.model.encoder import RADIUS
 from dgc_jax.model.mean_shift import block_size
-from dgc_jax.train import checkpoint, options
-from dgc_jax.train.state import Parameters, Recipe
+from dgc_jax.model.model import Model, encoder, mean_shift
+from dgc_jax.model.normalisation import Normalisation
+from dgc_jax.train import checkpoint
 
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
 _SHOWN = 16  # clusters that `print` names
@@ -48,10 +49,7 @@ class Segmenter:
     (`with_view`), and knows those of the finest level, 1..L, of which all others are made.
 
     Attributes:
-        recipe: the two modules and the temperature.
-        params: their parameters.
-        bank: `[K', embedding]` trained centroids.
-        normalisation: constants of the data set that it was trained on.
+        model: what was trained; K' centroids.
         lookup: `[K']` uint8 id shown, 1..K, of every trained centroid.
         leaves: `[K']` uint8 id at the finest level, 1..L, see `dgc_jax.model.tree`. Of models
             of earlier versions it is that at `clusters.final`.
@@ -72,10 +70,7 @@ class Segmenter:
         viewed: whether it is seen through a view, of which no other can be made.
     """
 
-    recipe: Recipe
-    params: Parameters
-    bank: jax.Array
-    normalisation: normalisation.Normalisation
+    model: Model
     lookup: jax.Array
     leaves: np.ndarray
     tree: np.ndarray
@@ -115,12 +110,18 @@ class Segmenter:
     @functools.cached_property
     def content(self) -> str:
         """Fingerprint of everything of the model that its maps depend on, but for a view."""
-        constants = self.normalisation
+        model, constants = self.model, self.model.normalisation
         arrays = jax.tree.map(
             np.asarray,
             (
-                jax.tree.leaves(self.params),
-                [self.bank, constants.bins, constants.scale, constants.mean, constants.deviation],
+                jax.tree.leaves(model.params),
+                [
+                    self.model.centroids,
+                    constants.bins,
+                    constants.scale,
+                    constants.mean,
+                    constants.deviation,
+                ],
                 [self.leaves, self.tree, self.live, self.leaf_colours, self.wavelengths],
             ),
         )
@@ -169,9 +170,7 @@ class Segmenter:
             InputError: if the batch does not have the model's bands.
         """
         crops, valid = self._checked(batch, valid)
-        return programs.labels(
-            self.recipe, self.params, self.bank, self.normalisation, self.lookup, crops, valid
-        )
+        return programs.labels(self.model, self.lookup, crops, valid)
 
     def probabilities(self, batch: jax.typing.ArrayLike, valid: Any = None) -> jax.Array:
         """Soft assignment of a batch of crops to the clusters; arguments as `predict`.
@@ -257,7 +256,7 @@ class Segmenter:
 
         Returns:
             `[row, column, embedding]` float32, z of docs/method.md: of length 1, and 0 where there
-            is no data. A pixel belongs to the centroid of `bank` with the greatest product.
+            is no data. A pixel belongs to the centroid of `model` with the greatest product.
 
         Raises:
             InputError: if it is no scene, or does not cover the model's bands.
@@ -265,15 +264,13 @@ class Segmenter:
         cube = self.adapt(self.opened(scene, wavelengths))
         side, halo = _up(tile or self.tile_side(cube), self._block), self._halo
         rows, columns, _ = cube.shape
-        out = np.zeros((rows, columns, self.bank.shape[1]), np.float32)
+        out = np.zeros((rows, columns, self.model.centroids.shape[1]), np.float32)
         inner = slice(halo, halo + side)
         corners = itertools.product(range(0, rows, side), range(0, columns, side))
         for row, column in corners:
             window = row - halo, column - halo, side + 2 * halo, side + 2 * halo
             crop, valid = cube.read(*window)
-            z = programs.embeddings(
-                self.recipe, self.params, self.normalisation, crop[None], valid[None]
-            )
+            z = programs.embeddings(self.model, crop[None], valid[None])
             here = out[row : row + side, column : column + side]
             here[...] = np.asarray(z[0])[inner, inner][: here.shape[0], : here.shape[1]]
             cube.forget()
@@ -287,9 +284,10 @@ class Segmenter:
         """
         if not isinstance(scene, str | os.PathLike):
             return arrays.as_cube(scene, wavelengths=wavelengths)
-        trained = self.config["data"]
-        how = {name: trained[name] for name in ("mask", "dark", "white", "variable", "axes")}
-        how["wavelengths"] = trained["wavelengths"] if wavelengths is None else wavelengths
+        trained = stored(self.config).data
+        named = ("mask", "dark", "white", "scale", "variable", "axes")
+        how = {name: getattr(trained, name) for name in named}
+        how["wavelengths"] = trained.wavelengths if wavelengths is None else wavelengths
         found = open_scenes(os.fspath(scene), labels=None, common_grid=False, **how)
         if len(found) > 1:
             raise InputError(
@@ -350,11 +348,11 @@ class Segmenter:
 
     @property
     def _block(self) -> int:
-        return block_size(self.recipe.mean_shift.window)
+        return block_size(self.model.mean_shift.window)
 
     @property
     def _halo(self) -> int:
-        return _up(RADIUS + self.recipe.mean_shift.window // 2, self._block)
+        return _up(RADIUS + self.model.mean_shift.window // 2, self._block)
 
     def with_view(self, path: str) -> "Segmenter":
         """The model seen through a view of `dgc merge`, see `dgc_jax.apply.view`.
@@ -388,7 +386,7 @@ class Segmenter:
         return cube
 
     def _doubt(self, crops: jax.Array, valid: jax.Array) -> Doubt:
-        model = self.recipe, self.params, self.bank, self.normalisation, self.lookup
+        model = self.model, self.lookup
         return programs.crop_doubt(*model, crops, valid, clusters=self.clusters)
 
     def _label(self, stored: Stored, blank: bool, *, doubt: bool, finest: bool) -> Labelled:
@@ -404,7 +402,7 @@ class Segmenter:
                 Doubt(shares, zero, zero) if doubt else None,
                 Finest(labels, fine) if finest else None,
             )
-        model = self.recipe, self.params, self.bank, self.normalisation, self.lookup
+        model = self.model, self.lookup
         return programs.window_labels(
             *model,
             *stored[:-1],
@@ -448,10 +446,14 @@ def from_model(model: checkpoint.Model) -> Segmenter:
     clusters = int(lookup.max())
     names, colours = tuple(about["names"]), np.asarray(about["colours"], np.uint8)
     return Segmenter(
-        recipe=options.recipe(config),
-        params=jax.tree.map(jnp.asarray, _whole(arrays["params"])),
-        bank=jnp.asarray(arrays["centroids"]),
-        normalisation=normalisation.Normalisation(**constants, kind=config.data.normalisation),
+        model=Model(
+            params=jax.tree.map(jnp.asarray, _whole(arrays["params"])),
+            centroids=jnp.asarray(arrays["centroids"]),
+            normalisation=Normalisation(**constants, kind=config.data.normalisation),
+            encoder=encoder(config),
+            mean_shift=mean_shift(config),
+            temperature=config.model.temperature,
+        ),
         lookup=jnp.asarray(lookup),
         leaves=np.asarray(about.get("leaves", lookup), np.uint8),
         tree=np.asarray(about["tree"], np.float64).reshape(-1, 4),

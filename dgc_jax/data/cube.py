@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorstore as ts
 
-from dgc_jax.data import companions
+from dgc_jax.data import companions, exposure, layouts
 from dgc_jax.data.formats import lazy, limits, nodata
 from dgc_jax.data.formats.detect import read as read_any
 from dgc_jax.data.formats.detect import scene_name
@@ -333,6 +333,7 @@ def open_cube(
     axes: str | None = None,
     wavelengths: Sequence[float] | np.ndarray | Path | None = None,
     keep_bad_bands: bool = False,
+    scale: float | None = None,
 ) -> Cube:
     """Opens a scene; reads a few pixels at most, see `empty_bands`.
 
@@ -348,12 +349,20 @@ def open_cube(
         wavelengths: of the stored bands, in nm (below 100: micrometres): numbers, or the path of a
             text file of numbers; instead of the file's own.
         keep_bad_bands: also use bands that the file calls bad, or that hold no data.
+        scale: what to divide stored numbers by to get reflectance, instead of the file's own.
 
     Raises:
         InputError: in one sentence, what is wrong with which file and what to do.
     """
     path = os.path.expanduser(os.fspath(path))
     format_name, raw = read_any(path, variable=variable, axes=axes)
+    if scale is not None and not (0 < scale < np.inf):
+        raise InputError(f"scale={scale:g}: expected a positive number, such as 10000; correct it.")
+    if scale is not None and white:
+        raise InputError(
+            f"{path} has both scale={scale:g} and a white reference ({os.fspath(white)}): "
+            "reflectance comes from one of them, so leave the other out."
+        )
     size = raw.store.shape[0], raw.store.shape[1]
     usable = None if mask is None else companions.read_mask(os.fspath(mask), path, size)
     cube = understood(path, format_name, raw, wavelengths, usable, keep_bad_bands=keep_bad_bands)
@@ -364,13 +373,19 @@ def open_cube(
         "variable": variable,
         "axes": axes,
         "wavelengths": wavelengths,
+        "scale": scale,
     }
     cube = dataclasses.replace(cube, given=given)
+    if scale is not None:
+        notes = list(cube.notes)
+        if cube.scale not in (1.0, scale):
+            notes.append(f"The file's scale factor {cube.scale:g} is overruled by {scale:g}.")
+        cube = dataclasses.replace(cube, scale=float(scale), notes=tuple(notes))
     if labels is not None:
         from dgc_jax.data.labels import read_labels  # only here: most scenes have none
 
         cube = dataclasses.replace(cube, labels=read_labels(os.fspath(labels), size)[0])
-    return _calibrated(cube, dark, white)
+    return _calibrated(cube, dark or None, white or None)
 
 
 def understood(
@@ -492,20 +507,29 @@ def _calibrated(cube: Cube, dark: Path | None, white: Path | None) -> Cube:
                 "reference too."
             )
         return cube
-    white_line = _reference_line(os.fspath(white), cube)
+    white, dark = os.fspath(white), None if dark is None else os.fspath(dark)
+    white_line = _reference_line(white, cube)
     dark_line = np.zeros_like(white_line)
+    notes = ["Reflectance by white and dark reference; a scale factor is not applied."]
+    dark_of_white = None
     if dark is not None:
-        dark_line = _reference_line(os.fspath(dark), cube)
-    gain = companions.reflectance_per_count(white_line, dark_line)
+        dark_line = _reference_line(dark, cube)
+        dark_of_white = layouts.dark_of_white(white)
+    white_dark = dark_line
+    if dark_of_white is not None:
+        white_dark = _reference_line(dark_of_white, cube)
+        notes.append(f"{os.path.basename(dark_of_white)} is the dark of the white reference.")
+    factor, told = exposure.of_white(cube.path, white, dark)
+    notes += told
+    gain = companions.reflectance_per_count(white_line, white_dark) / np.float32(factor)
     alive = np.all(gain > 0, axis=1)  # [column]
     dead = int((~alive).sum())
     if dead == len(alive):
         raise InputError(
-            f"{os.fspath(white)} is in every column somewhere not brighter than "
-            f"{'0' if dark is None else os.fspath(dark)}: check that the white and dark "
+            f"{white} is in every column somewhere not brighter than "
+            f"{dark_of_white or dark or '0'}: check that the white and dark "
             "references are not swapped."
         )
-    notes = ["Reflectance by white and dark reference; a scale factor is not applied."]
     if dead:
         notes.append(f"{dead} of {len(alive)} columns are dead in the references: no data there.")
     return dataclasses.replace(

@@ -21,7 +21,6 @@ import math
 import os
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 
@@ -32,6 +31,7 @@ import rich.progress
 import scipy.ndimage
 
 from dgc_jax import config
+from dgc_jax.caches import cache_folder
 from dgc_jax.data import leaf_optics, leaf_shapes
 from dgc_jax.data.prepare import create_store
 from dgc_jax.errors import InputError
@@ -202,20 +202,6 @@ def _camera(rng: np.random.Generator, spectra: np.ndarray, light: np.ndarray) ->
         line += noise * rng.standard_normal(line.shape, np.float32)
         np.clip(line, 0, 1, out=line)
     return spectra
-
-
-def cache_folder() -> str:
-    """The folder of this user for data that can be made again: `DGC_CACHE`, else the system's."""
-    if chosen := os.environ.get("DGC_CACHE"):
-        return os.path.abspath(os.path.expanduser(chosen))
-    home = os.path.expanduser("~")
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
-    elif sys.platform == "darwin":
-        base = os.path.join(home, "Library", "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
-    return os.path.join(base, "dgc_jax")
 
 
 def ensure(

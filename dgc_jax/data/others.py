@@ -20,7 +20,7 @@ from dgc_jax.data.formats import envi
 from dgc_jax.data.formats.detect import scene_name
 
 _TRUTH = (
-    "labels?|label[ _-]?(?:map|image|img)|gts?|(?:ground[ _-]?)?truth|masks?|"
+    "labels?|(?:label|gt|truth)[ _-]?(?:map|image|img)|gts?|(?:ground[ _-]?)?truth|masks?|"
     "class[ _-]?(?:map|ification|mask)s?|annotations?|annotated"
 )
 _TRUTH_LAST = re.compile(rf"(?:^|[ _.-])(?:{_TRUTH})[ _-]?\d*$", re.IGNORECASE)
@@ -29,9 +29,17 @@ _REFERENCE = re.compile(
     r"(?<![a-z])(?:(?:white|dark|black|gr[ae]y)(?:[ _.-]*(?:and[ _.-]*)?dark)?[ _.-]*"
     r"(?:ref(?:erence)?s?|current|frames?|cal(?:ibration)?)"
     r"|ref(?:erence)?[ _.-]*(?:white|dark|black)|[wd]ref)(?![a-z])"
-    r"|^(?:white|dark)[ _.-]*\d*$",
+    r"|^(?:white|dark)[ _.\d-]*$",
     re.IGNORECASE,
 )
+# What the cameras' software adds to the name that a capture was given: Headwall and Specim the time
+# (`white_2020_11_11_09_36_42`), HySpex camera and exposure (`dark_SWIR_384_SN3189_297us_..._raw`).
+_ADDED = re.compile(
+    r"(?:_[a-z0-9-]+)?_[a-z0-9-]+_SN\d+_.*$"
+    r"|[_ -]\d{4}(?:[_-]\d\d){2}(?:[T _-]\d\d(?:[_:-]?\d\d){2})?$",
+    re.IGNORECASE,
+)
+_FOLDERS = re.compile(r"^calibrations?$", re.IGNORECASE)  # of Specim: bad pixels, radiometry
 # These tell something only if what is left is the name of another file.
 _TRUTH_WEAK = re.compile(
     rf"^(?:{_TRUTH}|class(?:es)?|seg(?:mentation)?|valid|roi)[ _.-]+|"
@@ -58,7 +66,7 @@ def what_else(path: str, stems: Collection[str], *, named: bool = False) -> str 
     """
     stem = scene_name(path)
     others = {other.lower() for other in stems if other != stem}
-    if _REFERENCE.search(stem) or _paired(_REFERENCE_WEAK, stem, others):
+    if reference(stem, others) is not None:
         return "reference"
     last = _TRUTH_LAST.search(stem) or _TRUTH_CAMEL.search(stem)
     if last and (not named or stem[: last.start()].lower() in others):
@@ -68,12 +76,48 @@ def what_else(path: str, stems: Collection[str], *, named: bool = False) -> str 
     return None
 
 
+def reference(stem: str, others: Collection[str]) -> tuple[str, str] | None:
+    """What a name says of a reference; None if it is not that of one.
+
+    Args:
+        stem: the name, see `scene_name`.
+        others: names of other files there, in lower case.
+
+    Returns:
+        Its kind, "white", "dark", "dark of white" or "other", and what is left of the name, in
+        lower case: the scene that it belongs to, if it is that of one.
+    """
+    plain = _ADDED.sub("", stem)
+    found = _REFERENCE.search(stem) or _REFERENCE.search(plain)
+    if found is not None:
+        stem = found.string
+    else:
+        weak = (w for w in _REFERENCE_WEAK.finditer(stem) if _without(w).lower() in others)
+        found = next(weak, None)
+    if found is None:
+        return None
+    word = found[0].lower().strip(" _.-")
+    bright, dim = ("white" in word or word[0] == "w"), re.search("dark|black|^d", word) is not None
+    kind = ("dark of white" if dim else "white") if bright else "dark" if dim else "other"
+    return kind, _without(found).strip(" _.-").lower()
+
+
+def folder(name: str) -> str | None:
+    """What a folder among the scenes holds, by its name, if no scenes; as of `what_else`."""
+    if _FOLDERS.match(name):
+        return "calibration"
+    if _TRUTH_LAST.search(name) or _TRUTH_CAMEL.search(name):
+        return "label map or mask"
+    return None if reference(name, ()) is None else "reference"
+
+
+def _without(found: re.Match[str]) -> str:
+    return found.string[: found.start()] + found.string[found.end() :]
+
+
 def _paired(affix: re.Pattern[str], stem: str, others: Collection[str]) -> bool:
     """Whether a name without a word at one of its ends is that of another file."""
-    return any(
-        (stem[: found.start()] + stem[found.end() :]).lower() in others
-        for found in affix.finditer(stem)
-    )
+    return any(_without(found).lower() in others for found in affix.finditer(stem))
 
 
 def _is_flat(path: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dgc_jax.config import Data
-from dgc_jax.data import arrays, others
+from dgc_jax.data import arrays, layouts, others
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.formats import enmap, envi, geotiff, zarr
 from dgc_jax.data.formats.detect import scene_name, scene_stem
@@ -33,6 +33,7 @@ _LOG = logging.getLogger("dgc_jax")
 # Endings of files.
 _SCENE_SUFFIXES = (".hdr", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".npy", *geotiff.SUFFIXES)
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
+_OUTPUTS = ({"config.json", "metrics.jsonl"}, {"areas.csv", "spectra.csv"})  # of ours hold these
 _NAMED = 4  # of several things that are named in a message
 _LABELS = "{stem}_labels.*"
 
@@ -80,7 +81,9 @@ def open_scenes(
     dark: str | None = None,
     white: str | None = None,
     wavelengths: Sequence[float] | np.ndarray | str | None = None,
+    scale: float | None = None,
     common_grid: bool = True,
+    wrong: dict[str, str] | None = None,
 ) -> list[Scene]:
     """Opens a data set; reads no pixels.
 
@@ -99,11 +102,16 @@ def open_scenes(
         drop: ranges to leave out, nm.
         unlabelled: the label files' number for unlabelled pixels.
         classes: names of the classes 1..C; those of the leaf scenes are known.
-        dark: path or pattern of the dark reference.
-        white: path or pattern of the white reference.
+        dark: path or pattern of the dark reference; empty: none; None: that of the camera's folder
+            if `white` is not given either, see `layouts.references`.
+        white: path or pattern of the white reference; empty: none; None: that of the camera's
+            folder, unless `scale` is given.
         wavelengths: band centres in nm, or a text file of them, instead of the files' own.
+        scale: what to divide stored numbers by to get reflectance, instead of the files' own.
         common_grid: bring all on the chosen bands of the first; else each keeps its own bands, and
             `bands` and `drop` do nothing.
+        wrong: gets what is wrong with each scene that cannot be used, by path; the others are
+            returned. None: the first such scene is raised.
 
     Returns:
         The scenes in the order given, folders and globs sorted by name.
@@ -127,27 +135,34 @@ def open_scenes(
     opened: list[Scene] = []
     for scene, name in zip(given, names, strict=True):
         named = None if classes is None else tuple(classes)
-        if isinstance(scene, str):
-            cube = open_cube(
-                scene,
-                mask=masks[scene],
-                dark=darks[scene],
-                white=whites[scene],
-                variable=variable,
-                axes=axes,
-                wavelengths=wavelengths,
-            )
-            one = Scene(cube, maps[scene], unlabelled, named)
-        elif isinstance(scene, Scene):
-            one = scene
-        elif arrays.is_array(scene):
-            cube = arrays.as_cube(scene, wavelengths=wavelengths, axes=axes, name=name)
-            one = Scene(cube, None, unlabelled, named)
-        else:
-            one = Scene(arrays.as_cube(scene), None, unlabelled, named)
-        if common_grid:
-            first = opened[0].cube if opened else None
-            one = dataclasses.replace(one, cube=_on_common_grid(one.cube, first, bands, drop))
+        try:
+            if isinstance(scene, str):
+                cube = open_recognised(
+                    scene,
+                    mask=masks[scene],
+                    dark=darks[scene] if dark else dark,
+                    white=whites[scene] if white else white,
+                    variable=variable,
+                    axes=axes,
+                    wavelengths=wavelengths,
+                    scale=scale,
+                )
+                one = Scene(cube, maps[scene], unlabelled, named)
+            elif isinstance(scene, Scene):
+                one = scene
+            elif arrays.is_array(scene):
+                cube = arrays.as_cube(scene, wavelengths=wavelengths, axes=axes, name=name)
+                one = Scene(cube, None, unlabelled, named)
+            else:
+                one = Scene(arrays.as_cube(scene), None, unlabelled, named)
+            if common_grid:
+                first = opened[0].cube if opened else None
+                one = dataclasses.replace(one, cube=_on_common_grid(one.cube, first, bands, drop))
+        except InputError as error:
+            if wrong is None or not isinstance(scene, str):
+                raise
+            wrong[scene] = str(error)
+            continue
         opened.append(one)
     if len(paths) < len(given):
         _refuse_same_names((scene.cube.name, scene.cube.path) for scene in opened)
@@ -199,57 +214,95 @@ def _refuse_same_names(scenes: Iterable[tuple[str, str]]) -> None:
         by_name[name] = path
 
 
+def open_recognised(
+    path: str,
+    *,
+    dark: str | None = None,
+    white: str | None = None,
+    scale: float | None = None,
+    **options: Any,
+) -> Cube:
+    """Opens a scene with the references of its camera's folder, unless others are named.
+
+    Args:
+        path: of the scene.
+        dark: path of the dark reference, empty for none; None: as `open_scenes` has it.
+        white: path of the white reference, likewise.
+        scale: what to divide stored numbers by to get reflectance, instead of the file's own.
+        options: others of `open_cube`.
+
+    Raises:
+        InputError: see `open_cube`.
+    """
+    found = layouts.References()
+    if white is None and scale is None:
+        found = layouts.references(path)
+        white = found.white
+        dark = found.dark if dark is None else dark
+    cube = open_cube(path, dark=dark or None, white=white or None, scale=scale, **options)
+    if found.note is None:
+        return cube
+    return dataclasses.replace(cube, notes=(*cube.notes, found.note))
+
+
 def find_scenes(scenes: str | Sequence[str], *, companions: Sequence[str | None] = ()) -> list[str]:
     """Paths of the scenes that are meant, each once.
 
-    A folder or glob stands for the scenes in it: an ENVI header and its data file are one scene, a
-    zarr or n5 folder is one scene, and label maps, masks and references are none. Those that no
-    option names are known by `dgc_jax.data.others`, and a warning says what was left out; a path
-    that is given alone is always a scene.
+    A folder or glob stands for the scenes in it and in its subfolders: an ENVI header and its data
+    file are one scene, a zarr or n5 folder is one scene, and label maps, masks and references are
+    none. Those that no option names are known by `dgc_jax.data.others`, and a warning says what was
+    left out; a path that is given alone is always a scene. Of a capture that is there raw and
+    processed one file is taken, see `layouts.products`. Scenes of one name in several folders are
+    told apart by these, see `layouts.named`; `detect.scene_name` of a path gives the name.
 
     Args:
         scenes: as in `open_scenes`.
         companions: patterns and paths of files that are not scenes.
 
     Raises:
-        InputError: nothing found, or two scenes of one name.
+        InputError: nothing found, or two scenes of one name in one folder.
     """
     given = [scenes] if isinstance(scenes, str) else list(scenes)
     if not given:
         raise InputError("No scenes are given: expected paths, folders or globs.")
     paths: list[str] = []
+    left: dict[str, str] = {}
     for item in given:
-        paths += _expand(item, [pattern for pattern in companions if pattern])
-    if len(paths) > 1 or paths != [os.path.expanduser(item) for item in given]:
-        paths = _without_others(paths, given)
+        paths += _expand(item, [pattern for pattern in companions if pattern], left)
     paths = list({os.path.realpath(p) if _is_local(p) else p: p for p in paths}.values())
-    by_name: dict[str, str] = {}
-    for path in paths:
-        other = by_name.setdefault(scene_name(path), path)
-        if other != path:
-            raise InputError(
-                f"{other} and {path} are both called {scene_name(path)!r}, and outputs are named "
-                "after their scenes: rename one, or name the scenes by a glob such as '*.hdr'."
-            )
+    if left or len(paths) > 1 or paths != [os.path.expanduser(item) for item in given]:
+        paths = _without_others(paths, given, left)
+    paths, told = layouts.named(paths)
+    for line in told:
+        _LOG.warning("%s", line)
     return paths
 
 
-def _without_others(paths: list[str], given: Sequence[str]) -> list[str]:
-    """The paths that are scenes, with a word on the others."""
+def _without_others(paths: list[str], given: Sequence[str], left: Mapping[str, str]) -> list[str]:
+    """The paths that are scenes, with a word on the others and on what was left before."""
     stems = {scene_name(path) for path in paths}
     named = {os.path.expanduser(item) for item in given}
-    left: dict[str, str] = {}
+    left = dict(left)
     for path in filter(_is_local, paths):
         what = others.what_else(path, stems, named=path in named)
         if what is not None:
             left[path] = what
+    scenes = [path for path in paths if path not in left]
+    products = layouts.products(scenes)
+    left |= products
+    scenes = [path for path in scenes if path not in products]
+    if "reference" in left.values():  # those that belong to a scene are told with it
+        used = {os.path.realpath(p) for path in scenes for p in layouts.references(path)[:2] if p}
+        left = {
+            path: what for path, what in left.items() if not _holds(os.path.realpath(path), used)
+        }
     if not left:
-        return paths
+        return scenes
     told = _some(f"{os.path.basename(path)} ({what})" for path, what in left.items())
     hint = ""
     if "reference" in left.values():
         hint = " References are used by --white and --dark (data.white, data.dark)."
-    if len(left) == len(set(paths)):
+    if not scenes:
         raise InputError(
             f"{', '.join(given)} holds no scene, by their names or contents: {told}; give scenes, "
             "or the path of one of these alone to have it taken for one."
@@ -260,7 +313,19 @@ def _without_others(paths: list[str], given: Sequence[str]) -> list[str]:
         told,
         hint,
     )
-    return [path for path in paths if path not in left]
+    return scenes
+
+
+def _holds(path: str, used: set[str]) -> bool:
+    """Whether a reference is one that is used, or its dark, or the folder of one."""
+    stem = os.path.join(os.path.dirname(path), scene_stem(path))
+    pairs = {os.path.join(os.path.dirname(p), scene_stem(p)) for p in used}
+    pairs |= {
+        os.path.join(os.path.dirname(dark), scene_stem(dark))
+        for p in used
+        if (dark := layouts.dark_of_white(p)) is not None
+    }
+    return stem in pairs or any(os.path.dirname(p) == path for p in used)
 
 
 def _some(words: Iterable[str]) -> str:
@@ -270,8 +335,14 @@ def _some(words: Iterable[str]) -> str:
     return ", ".join(words[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _expand(item: str, companions: Sequence[str]) -> list[str]:
-    """The scenes that one path, folder, glob or the word `leaves` stands for."""
+def _expand(item: str, companions: Sequence[str], left: dict[str, str]) -> list[str]:
+    """The scenes that one path, folder, glob or the word `leaves` stands for.
+
+    Args:
+        item: what was given.
+        companions: patterns and paths of files that are not scenes.
+        left: gets the folders that hold other things, and what.
+    """
     if item == "leaves":
         from dgc_jax.data import leaves
 
@@ -280,12 +351,15 @@ def _expand(item: str, companions: Sequence[str]) -> list[str]:
         return [item]
     item = os.path.expanduser(item)
     if os.path.isdir(item) and not zarr.is_store(item):
-        found, where = glob.glob(os.path.join(glob.escape(item), "*")), f"The folder {item}"
+        found, where = _walk(item, left), f"The folder {item}"
     elif glob.has_magic(item) and not os.path.exists(item):
-        found, where = glob.glob(item, recursive=True), f"The pattern {item}"
+        found, where = [], f"The pattern {item}"
+        for path in sorted(glob.glob(item, recursive=True)):
+            inside = os.path.isdir(path) and not zarr.is_store(path) and "**" not in item
+            found += _walk(path, left) if inside else [path]
     else:
         return [item]
-    found = sorted(path.rstrip("/") for path in found)
+    found = sorted({path.rstrip("/"): None for path in found})
     scenes = []
     for path in found:
         data = os.path.splitext(path)[1].lower() in envi.DATA_SUFFIXES and os.path.isfile(path)
@@ -306,6 +380,35 @@ def _expand(item: str, companions: Sequence[str]) -> list[str]:
             f"NPY, GeoTIFF (.tif) or zarr, found {len(found)} files of which none is one."
         )
     return scenes
+
+
+def _walk(folder: str, left: dict[str, str]) -> list[str]:
+    """Files in a folder and its subfolders, and zarr folders; not those of runs and maps of ours.
+
+    Args:
+        folder: the folder.
+        left: gets subfolders that hold label maps, references or calibrations by their names.
+    """
+    found: list[str] = []
+    seen: set[str] = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        inside, folders[:] = sorted(folders) if real not in seen else [], []
+        files = files if real not in seen else []
+        seen.add(real)
+        for name in inside:
+            path = os.path.join(where, name)
+            if name.startswith("."):
+                continue
+            if zarr.is_store(path):
+                found.append(path)
+            elif (what := others.folder(name)) is not None:
+                if any(other.lower().endswith(_SCENE_SUFFIXES) for other in os.listdir(path)):
+                    left[path] = what
+            elif not any(mark <= set(os.listdir(path)) for mark in _OUTPUTS):
+                folders.append(name)
+        found += [os.path.join(where, name) for name in files if not name.startswith(".")]
+    return found
 
 
 def _is_local(path: str) -> bool:

@@ -111,7 +111,15 @@ def compare(cubes: Sequence[Cube]) -> list[str]:
     Raises:
         InputError: if they are of different units, or one cannot be read.
     """
-    found = [(cube, seen) for cube in cubes if (seen := numbers(sample(cube))) is not None]
+    return judge([(cube, seen) for cube in cubes if (seen := numbers(sample(cube))) is not None])
+
+
+def judge(found: Sequence[tuple[Cube, Numbers]]) -> list[str]:
+    """What scenes should be told of before a training, as `compare`, whose numbers are known.
+
+    Raises:
+        InputError: if they are of different units.
+    """
     if not found:
         return []
     _refuse_mixed(found)
@@ -120,16 +128,29 @@ def compare(cubes: Sequence[Cube]) -> list[str]:
     if large:
         cube, seen = large[0]
         told.append(f"{_which(large, len(found))}: {complaint(seen, cube.scale)}")
-    logs = np.log(np.maximum([seen.level for _, seen in found], 1e-12))
-    for number, (cube, seen) in enumerate(found if len(found) > 1 else ()):
-        ratio = float(np.exp(logs[number] - np.median(np.delete(logs, number))))
-        if not 1 / DARKER <= ratio <= BRIGHTER:
+    for (cube, seen), ratio in zip(found, brightness([seen for _, seen in found]), strict=True):
+        if not usual(ratio):
             told.append(
                 f"{cube.path} is {times(ratio)} the other scenes (mean {seen.level:.3g}): its "
                 "scale factor may be missing or applied twice, its exposure another or its "
                 "references wrong; compare it with another one by `dgc inspect`, or leave it out."
             )
     return told
+
+
+def brightness(seen: Sequence[Numbers]) -> list[float]:
+    """How many times as bright each scene is as the others are; 1 of one alone."""
+    if len(seen) < 2:
+        return [1.0] * len(seen)
+    logs = np.log(np.maximum([each.level for each in seen], 1e-12))
+    return [
+        float(np.exp(log - np.median(np.delete(logs, number)))) for number, log in enumerate(logs)
+    ]
+
+
+def usual(ratio: float) -> bool:
+    """Whether light and content may make a scene so many times as bright as others."""
+    return 1 / DARKER <= ratio <= BRIGHTER
 
 
 def times(ratio: float) -> str:

@@ -112,7 +112,8 @@ def write(
         ),
     }
     for name in formats:
-        each[name]()
+        if name in each:  # polygons have no margins
+            each[name]()
     line = summarise(cube.name, bands, floor)
     with (
         replacing(f"{stem}_confidence.json") as temporary,
@@ -154,7 +155,7 @@ def files(name: str, formats: Sequence[str], floor: float | None) -> list[str]:
         formats: some of `dgc_jax.show.results.FORMATS`.
         floor: the model's similarity floor, or None.
     """
-    endings = [f"_margin{ending}" for each in formats for ending in _ENDINGS[each]]
+    endings = [f"_margin{ending}" for each in formats for ending in _ENDINGS.get(each, ())]
     if "png" in formats and floor is not None:
         endings.append("_unlike.png")
     return [name + ending for ending in (*endings, "_confidence.json")]

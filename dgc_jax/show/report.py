@@ -138,7 +138,7 @@ def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, An
     drawn = leaves.tolist() if tree is None else tree["ids"]
     place = [(shown[k], drawn.index(k)) for k in leaves.tolist()]
     order = sorted(range(len(leaves)), key=place.__getitem__)
-    bank = np.asarray(segmenter.bank, np.float64)[order]
+    bank = np.asarray(segmenter.model.centroids, np.float64)[order]
     wavelengths = segmenter.wavelengths
     config = options.flat(segmenter.config)
     return {
@@ -212,10 +212,11 @@ def concerns(
     absent = [segmenter.names[k - 1] for k in range(1, len(pixels)) if not pixels[k]]
     if absent:
         found.append(f"No pixel of these scenes belongs to {_listed(absent)}.")
-    dead = len(segmenter.bank) - len(segmenter.live)
-    if dead > _DEAD * len(segmenter.bank):
+    trained = len(segmenter.model.centroids)
+    dead = trained - len(segmenter.live)
+    if dead > _DEAD * trained:
         found.append(
-            f"{dead} of the {len(segmenter.bank)} trained centroids have no pixels: fewer "
+            f"{dead} of the {trained} trained centroids have no pixels: fewer "
             "(clusters.train) would do, or the start was unlucky; try another seed."
         )
     for portrait in portraits:

@@ -19,22 +19,23 @@ from dgc_jax.data import provenance
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.labels import read_labels
 from dgc_jax.show import confidence as sure
-from dgc_jax.show import geotiff, maps, tables
+from dgc_jax.show import geojson, geotiff, maps, qgis, tables
 from dgc_jax.show.overlay import write_overlay
 from dgc_jax.show.portrait import Portrait
 
-FORMATS = ("envi", "png", "npy", "zarr", "geotiff")
+FORMATS = ("envi", "png", "npy", "zarr", "geotiff", "geojson")
 """Formats of label maps; each scene's overlay is written with `png`."""
 
 TABLES = ("spectra.csv", "spectra.png", "areas.csv")
 """What `write_summaries` writes."""
 
 _ENDINGS = {  # that which is read back comes first
-    "envi": (".hdr", ".img"),
+    "envi": (".hdr", ".img", ".qml"),
     "png": (".png", "_overlay.png"),
     "npy": (".npy",),
     "zarr": (".zarr",),
-    "geotiff": (".tif", ".tif.aux.xml"),
+    "geotiff": (".tif", ".tif.aux.xml", ".qml"),
+    "geojson": (".geojson",),  # of which no map can be read back
 }
 _LINES = 64  # rows of a scene that are held at a time
 
@@ -143,6 +144,8 @@ def write_maps(
         shown = maps.quicklook(cube) if background is None else background
         write_overlay(f"{stem}_overlay.png", shown, labels, colours, names)
 
+    if {"envi", "geotiff"} & set(formats):
+        qgis.write_style(f"{stem}.qml", names, colours)
     write: dict[str, Callable[[], None]] = {
         "envi": lambda: maps.write_envi(
             stem, labels, names, colours, cube.geo, f"dgc_jax clusters of {cube.name}"
@@ -152,6 +155,9 @@ def write_maps(
         "zarr": lambda: maps.write_zarr(f"{stem}.zarr", labels, names, colours),
         "geotiff": lambda: geotiff.write_geotiff(
             f"{stem}.tif", labels, names, colours, cube.geo, f"dgc_jax clusters of {cube.name}"
+        ),
+        "geojson": lambda: geojson.write_geojson(
+            f"{stem}.geojson", labels, names, colours, cube.geo
         ),
     }
     for name in formats:
@@ -170,6 +176,7 @@ def files(
         confidence: whether it is.
     """
     found = [name + ending for each in formats for ending in _ENDINGS[each]]
+    found = list(dict.fromkeys(found))  # two formats share a style
     if confidence and segmenter is not None:
         found += sure.files(name, formats, segmenter.similarity_floor)
     return found

@@ -24,6 +24,7 @@ from dgc_jax.train.monitor import Progress
 from dgc_jax.train.state import TrainState
 
 _MODEL = "model"
+_OF_MODEL = ("params", "centroids", "normalisation")
 _KEPT = 2  # latest checkpoints; the best one is kept besides
 
 
@@ -83,8 +84,10 @@ class Checkpoints:
                 f"found step {step} with other arrays ({reason}); name another workdir."
             ) from error
         seen = restored["progress"]
+        arrays = restored["state"]
+        model = state.model.replace(**{name: arrays.pop(name) for name in _OF_MODEL})
         return (
-            state.replace(**restored["state"]),
+            state.replace(model=model, **arrays),
             Progress(np.asarray(seen["labels"]), int(seen["settled"])),
         )
 
@@ -100,8 +103,10 @@ def _rank(metrics: dict[str, float]) -> float:
 
 def _arrays(state: TrainState) -> dict[str, Any]:
     """Everything of the state that changes or was drawn, by name."""
-    names = ("step", "params", "opt_state", "centroids", "key", "anchor", "normalisation", "light")
-    return {name: getattr(state, name) for name in names}
+    names = ("step", "opt_state", "key", "anchor", "light")
+    return {name: getattr(state, name) for name in names} | {
+        name: getattr(state.model, name) for name in _OF_MODEL
+    }
 
 
 def _shape(leaf: Any) -> Any:

@@ -19,8 +19,9 @@ import numpy as np
 from dgc_jax import processes
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, mixtures, views
+from dgc_jax.model.model import Model
 from dgc_jax.model.tree import cut_tree
-from dgc_jax.train.state import TrainState, embed_reflectance, embeddings
+from dgc_jax.train.state import embeddings
 
 RARE = 0.01  # share of the sample pixels that stay below the similarity floor; measured
 _COSINES = np.round(np.linspace(-1, 1, 20_001), 4)  # edges of a histogram
@@ -49,30 +50,19 @@ class Described(NamedTuple):
     agreement: float
 
 
-def describe(
-    state: TrainState,
-    start_from: tuple[np.ndarray, np.ndarray],
-    sample: Sample,
-    *,
-    clusters: int,
-    starts: int,
-    pixels: int,
-) -> Described:
-    """Finds several banks over the embedding, describes all, and chooses one and its tree.
+def describe(model: Model, banks: np.ndarray, sample: Sample, *, clusters: int) -> Described:
+    """Describes the clusters of several banks, and chooses one and its tree.
 
     Args:
-        state: the state of training.
-        start_from: crops and validity that further banks are found from; the same in all processes.
+        model: whose embedding it is.
+        banks: `[bank, K, embedding]`, see `find_banks`.
         sample: crops that describe the clusters. Of many processes each has some.
         clusters: number of groups of the cuts that are compared.
-        starts: number of banks; 1 is the trained one alone.
-        pixels: embeddings that a further bank is found from.
 
     Raises:
         InputError: if no pixel of the sample is valid.
     """
-    banks = _banks(state, *start_from, starts, pixels)
-    found, tables, floors = gather(state, banks, sample)
+    found, tables, floors = gather(model, banks, sample)
     if not found[0].counts.any():
         raise InputError(
             "clusters.sample: expected crops with valid pixels, found none; raise clusters.sample."
@@ -91,16 +81,34 @@ def _groups(tree: np.ndarray, counts: np.ndarray, clusters: int) -> np.ndarray:
     return groups
 
 
-def _banks(
-    state: TrainState, crops: np.ndarray, valid: np.ndarray, starts: int, pixels: int
+def find_banks(
+    model: Model,
+    key: jax.Array,
+    crops: np.ndarray,
+    valid: np.ndarray,
+    *,
+    starts: int,
+    pixels: int,
 ) -> np.ndarray:
-    """`[starts, K, embedding]`: the trained bank and others that k-means++ finds."""
-    trained = np.asarray(state.centroids)
+    """The trained bank, and others that k-means++ finds.
+
+    Args:
+        model: the trained one.
+        key: the key of the run.
+        crops: `[crop, row, column, band]` reflectance; the same in all processes.
+        valid: `[crop, row, column]` bool.
+        starts: number of banks; 1 is the trained one alone.
+        pixels: embeddings that a further bank is found from.
+
+    Returns:
+        `[starts, K, embedding]`.
+    """
+    trained = np.asarray(model.centroids)
     if starts == 1:
         return trained[None]
-    z = embeddings(state, crops, valid)
+    z = embeddings(model, crops, valid)
     # Neither steps nor the start draw from this key.
-    key = jax.random.fold_in(state.key, 2**32 - 3)
+    key = jax.random.fold_in(key, 2**32 - 3)
     banks = [trained]
     for number in range(1, starts):
         draw, begin = jax.random.split(jax.random.fold_in(key, number))
@@ -110,12 +118,12 @@ def _banks(
 
 
 def gather(
-    state: TrainState, banks: np.ndarray, sample: Sample
+    model: Model, banks: np.ndarray, sample: Sample
 ) -> tuple[list[views.Description], Sequence[Sequence[np.ndarray]], list[float]]:
     """Describes the clusters of several banks over the same crops.
 
     Args:
-        state: its network embeds the crops.
+        model: its network embeds the crops.
         banks: `[bank, K, embedding]`.
         sample: crops and their validity; of many processes each has some.
 
@@ -124,7 +132,7 @@ def gather(
         and bank b in another; and a similarity floor a bank.
     """
     number, clusters = banks.shape[:2]
-    weights = np.asarray(state.normalisation.bins)
+    weights = np.asarray(model.normalisation.bins)
     total = np.zeros((number, clusters, weights.shape[1]))
     overlap = np.zeros((number, clusters, clusters))
     near = np.zeros((number, clusters, clusters), np.int64)
@@ -137,7 +145,7 @@ def gather(
             continue
         most = max(most, len(crops))
         crops, valid = (_filled(array, most) for array in (crops, valid))
-        labels, similarity, soft = (np.asarray(x) for x in _assigned(state, banks, crops, valid))
+        labels, similarity, soft = (np.asarray(x) for x in _assigned(model, banks, crops, valid))
         overlap += soft
         binned = crops[valid] @ weights
         for b in range(number):
@@ -172,14 +180,14 @@ def _filled(array: np.ndarray, number: int) -> np.ndarray:
 
 @jax.jit
 def _assigned(
-    state: TrainState, banks: jax.Array, crops: jax.Array, valid: jax.Array
+    model: Model, banks: jax.Array, crops: jax.Array, valid: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Labels and greatest cosines `[bank, crop, row, column]`, overlaps `[bank, K, K]`."""
-    z = embed_reflectance(state, crops, valid)
+    z = model.embeddings(crops, valid)
 
     def one(bank: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         labels = centroids.nearest(z, bank)
-        q = jnp.exp(centroids.assign(z, bank, state.recipe.temperature))
+        q = jnp.exp(centroids.assign(z, bank, model.temperature))
         member = jax.nn.one_hot(labels, len(bank)) * valid[..., None]
         overlap = jnp.einsum("crwj,crwk->jk", member, q)
         return labels, jnp.max(z @ bank.T, axis=-1), overlap

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgc_jax.data import augment
-from dgc_jax.model import centroids, information, normalisation
-from dgc_jax.train.state import TrainState, embed
+from dgc_jax.model import information
+from dgc_jax.train.state import TrainState
 
 _STEPS = 8  # of the bisection: the share is found to 1/256
 _CROPS = 24  # at most
@@ -80,9 +80,6 @@ def _in_light(
     # Neither steps nor the start draw from this key.
     key = jax.random.fold_in(jax.random.fold_in(state.key, 2**32 - 2), number)
     bounds = dataclasses.replace(state.recipe.augment, noise=0.0, band_dropout=0.0, band_shift=0.0)
-    spectra = normalisation.to_bins(crop, state.normalisation)
-    spectra = jnp.where(valid[..., None], spectra, 0)
-    spectra = augment.augment_spectra(key, spectra, valid, bounds, share)
-    spectra = normalisation.normalise(spectra, state.normalisation)
-    z = embed(state.recipe, state.params, spectra, valid)[1]
-    return centroids.nearest(z, state.centroids)
+    model = state.model
+    bins = augment.augment_spectra(key, model.bins(crop, valid), valid, bounds, share)
+    return model.nearest(model.embed(model.normalise(bins), valid)[1])

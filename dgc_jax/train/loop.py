@@ -20,7 +20,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -31,13 +31,14 @@ from jax.sharding import Mesh
 
 from dgc_jax import manifest, processes
 from dgc_jax.config import Config, configure
-from dgc_jax.data import provenance, units
+from dgc_jax.data import preflight, provenance
 from dgc_jax.data.crops import Plan, read_batches
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import DivergedError, InputError
+from dgc_jax.phases import phase
 from dgc_jax.train import monitor, options
 from dgc_jax.train.checkpoint import Checkpoints, has_checkpoint
-from dgc_jax.train.describe import Described, describe
+from dgc_jax.train.describe import Described, describe, find_banks
 from dgc_jax.train.light import calibrate
 from dgc_jax.train.log import Log, progress_bar
 from dgc_jax.train.sample import sample_batches, sample_crops
@@ -50,7 +51,7 @@ from dgc_jax.train.step import (
     own_slots,
     whole_batch,
 )
-from dgc_jax.train.verdict import Verdict, judge, measure
+from dgc_jax.train.verdict import Measures, Verdict, judge, measure
 
 _LOG = logging.getLogger("dgc_jax")
 
@@ -106,8 +107,16 @@ def train(
     config = options.check(config)
     claim(workdir, config)
     mesh = data_mesh(config.data.batch)
-    scenes = options.scenes(config) if scenes is None else list(scenes)
+    wrong: dict[str, str] = {}
+    scenes = options.scenes(config, wrong=wrong) if scenes is None else list(scenes)
     processes.same("data.scenes", ", ".join(scene.cube.name for scene in scenes))
+    with phase(console, f"looking at {len(scenes)} scene{'s' if len(scenes) != 1 else ''}"):
+        seen = preflight.look(scenes)
+    preflight.show(seen, wrong, console)
+    doubts = preflight.check(seen, wrong)
+    if processes.first():
+        for doubt in doubts:
+            _LOG.warning("%s", doubt)
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
             _note_scenes(workdir, scenes, console)
@@ -118,30 +127,34 @@ def train(
             f"{config.clusters.train} clusters for {pixels} pixels; lower clusters.train and "
             "clusters.final."
         )
-    console.print(f"{len(scenes)} scenes: {_named(scenes)}", markup=False)
-    doubts = units.compare([scene.cube for scene in scenes])
-    if processes.first():
-        for doubt in doubts:
-            _LOG.warning("%s", doubt)
-    crops, valid = sample_crops(config, scenes)
+    with phase(console, f"reading {config.data.sample} crops to start from"):
+        sample = sample_crops(config, scenes)
     with _clock() as clock:
-        state = first_state(config, scenes, crops, valid)
+        with phase(console, "starting the clusters"):
+            state = first_state(config, scenes, *sample)
         if config.augment.agreement:
             console.print(_told(config, float(state.light)))
-        probes = crops[: config.monitor.probes], valid[: config.monitor.probes]
+        probes = sample[0][: config.monitor.probes], sample[1][: config.monitor.probes]
         start = jax.tree.map(np.asarray, state.replace(key=None))  # steps are given its arrays
         state, why, metrics = _steps(config, workdir, mesh, scenes, state, probes, console, draw)
         start = jax.tree.map(jnp.asarray, start).replace(key=state.key)
-        verdict = _verdict(config, (start, state), crops, valid)
-        if verdict is not None:
+        verdict, banks = None, None
+        if config.train.steps:
+            with phase(console, "comparing the end of training with its start"):
+                ends = [(each, _banks(config, each, sample)) for each in (start, state)]
+                verdict = judge(*(_measures(config, *end, sample) for end in ends))
             word = {"neither": "neither helped nor hurt"}.get(verdict.training, verdict.training)
             console.print(f"Training {word}: {verdict.why}.", markup=False)
-            if verdict.training == "hurt":
+            hurt = verdict.training == "hurt"
+            if hurt:
                 console.print("The state before the first step is kept.")
-                state = start
+            state, banks = ends[0 if hurt else 1]
         slots = own_slots(mesh, config.data.batch)
         own = sample_batches(config, scenes, config.clusters.sample, slots)
-        described = _described(config, state, crops, valid, own)
+        with phase(console, f"describing clusters over {config.clusters.sample} crops"):
+            if banks is None:
+                banks = _banks(config, state, sample)
+            described = describe(state.model, banks, own, clusters=config.clusters.final)
         if config.clusters.starts > 1:
             console.print(
                 f"Maps of {config.clusters.starts} starts agree to {described.agreement:.2f} "
@@ -150,37 +163,19 @@ def train(
     return Trained(state, scenes, described, verdict, why, metrics, clock())
 
 
-def _described(
-    config: Config,
-    state: TrainState,
-    crops: np.ndarray,
-    valid: np.ndarray,
-    sample: Iterable[tuple[np.ndarray, np.ndarray]],
-) -> Described:
-    return describe(
-        state,
-        (crops, valid),
-        sample,
-        clusters=config.clusters.final,
-        starts=config.clusters.starts,
-        pixels=config.centroids.pixels,
-    )
+def _banks(config: Config, state: TrainState, sample: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    starts, pixels = config.clusters.starts, config.centroids.pixels
+    return find_banks(state.model, state.key, *sample, starts=starts, pixels=pixels)
 
 
-def _verdict(
-    config: Config,
-    states: tuple[TrainState, TrainState],
-    crops: np.ndarray,
-    valid: np.ndarray,
-) -> Verdict | None:
-    """What training did, by the same un-augmented crops at its start and end; None: no step."""
-    if not config.train.steps:
-        return None
-    # Every process has the same crops, and `describe` adds up those of all.
+def _measures(
+    config: Config, state: TrainState, banks: np.ndarray, sample: tuple[np.ndarray, np.ndarray]
+) -> Measures:
+    """What a state is like over un-augmented crops, which are those of all processes."""
     index, count = processes.part()
+    crops, valid = sample
     mine = [(crops[i : i + 1], valid[i : i + 1]) for i in range(index, len(crops), count)]
-    start, end = (measure(_described(config, each, crops, valid, mine)) for each in states)
-    return judge(start, end)
+    return measure(describe(state.model, banks, mine, clusters=config.clusters.final))
 
 
 def first_state(
@@ -240,7 +235,7 @@ def _steps(
     def observe(step: int, numbers: dict[str, float]) -> dict[str, float]:
         nonlocal progress
         progress, seen = monitor.observe(
-            here(state), *probes, progress, threshold=config.monitor.threshold
+            here(state).model, *probes, progress, threshold=config.monitor.threshold
         )
         # Unequal machines might differ on when to stop.
         progress = progress._replace(settled=int(processes.from_first(progress.settled)))
@@ -252,7 +247,8 @@ def _steps(
 
     try:
         if first == 0:
-            metrics = observe(0, {})
+            with phase(console, "compiling, and predicting the probes"):
+                metrics = observe(0, {})
         batches = read_batches(
             [scene.cube for scene in scenes],
             seed=config.seed,
@@ -313,7 +309,7 @@ def _soft_information(
 ) -> float:
     """By which a checkpoint is ranked, found without counting as an epoch."""
     threshold = config.monitor.threshold
-    seen = monitor.observe(here(state), *probes, progress, threshold=threshold)[1]
+    seen = monitor.observe(here(state).model, *probes, progress, threshold=threshold)[1]
     return seen["monitor/soft_information"]
 
 
@@ -409,11 +405,6 @@ def _told(config: Config, light: float) -> str:
         f"light changes: gain {gain:.3g}, tilt {tilt:.3g} ({light:.0%} of the bounds, under which "
         f"labels agree with an NMI of {config.augment.agreement:g})"
     )
-
-
-def _named(scenes: list[Scene], most: int = 4) -> str:
-    names = ", ".join(scene.cube.name for scene in scenes[:most])
-    return names if len(scenes) <= most else f"{names}, ..."
 
 
 @contextlib.contextmanager

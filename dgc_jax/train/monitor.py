@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgc_jax.model import centroids, information
-from dgc_jax.train.state import TrainState, embed_reflectance
+from dgc_jax.model import information
+from dgc_jax.model.model import Model
 
 ACTIVE = 1e-3  # share of the probe pixels from which on a cluster counts as active
 
@@ -38,12 +38,12 @@ def begin(valid: np.ndarray) -> Progress:
 
 @jax.jit
 def predict(
-    state: TrainState, crops: jax.Array, valid: jax.Array
+    model: Model, crops: jax.Array, valid: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Predicts crops without augmentation.
 
     Args:
-        state: parameters, centroids and constants are used.
+        model: as it is at the moment.
         crops: `[probe, row, column, band]` reflectance.
         valid: `[probe, row, column]` bool.
 
@@ -51,17 +51,17 @@ def predict(
         Labels `[probe, row, column]` int32 from 0 (meaningless where invalid), the mean
         assignment `[K]`, and the mean entropy of the assignments in nats.
     """
-    z = embed_reflectance(state, crops, valid)
-    log_q = centroids.assign(z, state.centroids, state.recipe.temperature)
+    z = model.embeddings(crops, valid)
+    log_q = model.assign(z)
     weights = valid.astype(jnp.float32)
     total = jnp.maximum(jnp.sum(weights), 1)
     q = jnp.exp(log_q) * weights[..., None]
     usage = jnp.sum(q, axis=(0, 1, 2)) / total
-    return centroids.nearest(z, state.centroids), usage, -jnp.sum(q * log_q) / total
+    return model.nearest(z), usage, -jnp.sum(q * log_q) / total
 
 
 def observe(
-    state: TrainState,
+    model: Model,
     crops: np.ndarray,
     valid: np.ndarray,
     before: Progress,
@@ -71,7 +71,7 @@ def observe(
     """Predicts the probes and compares with the previous epoch.
 
     Args:
-        state: the state of training.
+        model: as it is at the moment.
         crops: `[probe, row, column, band]` reflectance.
         valid: `[probe, row, column]` bool.
         before: what `begin` or the previous call returned.
@@ -81,7 +81,7 @@ def observe(
         The new progress, and `monitor/...` numbers; those that compare are missing at the first
         epoch.
     """
-    labels, usage, doubt = (np.asarray(x) for x in predict(state, crops, valid))
+    labels, usage, doubt = (np.asarray(x) for x in predict(model, crops, valid))
     clusters = len(usage)
     counts = np.bincount(labels[valid], minlength=clusters)
     spread = float(-np.sum(usage * np.log(np.maximum(usage, 1e-12)), dtype=np.float64))

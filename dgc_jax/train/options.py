@@ -14,31 +14,18 @@ from dgc_jax.data.augment import Augment
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.leaves import BACKGROUND, CLASSES, Leaves, ensure
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
-from dgc_jax.model.encoder import Encoder
 from dgc_jax.model.losses import Weights
-from dgc_jax.model.mean_shift import UnrolledMeanShift
+from dgc_jax.model.model import encoder, mean_shift
 from dgc_jax.train.state import Optimizer, Recipe
 
 
 def recipe(given: Any) -> Recipe:
     """The constants of training."""
     config = configure(given)
-    precision = config.train.precision
-    model, loss, optim = config.model, config.loss, config.optim
+    loss, optim = config.loss, config.optim
     return Recipe(
-        encoder=Encoder(
-            embedding=model.embedding,
-            features=model.features,
-            kernel=model.kernel,
-            strides=model.strides or None,
-            precision=precision,
-        ),
-        mean_shift=UnrolledMeanShift(
-            iterations=model.iterations,
-            window=model.window,
-            bandwidth=model.bandwidth,
-            precision=precision,
-        ),
+        encoder=encoder(config),
+        mean_shift=mean_shift(config),
         augment=Augment(**{n: v for n, v in vars(config.augment).items() if n != "agreement"}),
         weights=Weights(
             compactness=loss.compactness,
@@ -56,7 +43,7 @@ def recipe(given: Any) -> Recipe:
             clip=optim.clip,
             bandwidth=optim.bandwidth,
         ),
-        temperature=model.temperature,
+        temperature=config.model.temperature,
         margin=loss.margin,
         displacement=loss.displacement,
         decay=config.centroids.decay,
@@ -64,7 +51,13 @@ def recipe(given: Any) -> Recipe:
     )
 
 
-def scenes(given: Any, paths: Any = None, *, common_grid: bool = True) -> list[Scene]:
+def scenes(
+    given: Any,
+    paths: Any = None,
+    *,
+    common_grid: bool = True,
+    wrong: dict[str, str] | None = None,
+) -> list[Scene]:
     """Opens the scenes of `config.data`; the simulated ones are written when they are missing.
 
     Args:
@@ -72,6 +65,7 @@ def scenes(given: Any, paths: Any = None, *, common_grid: bool = True) -> list[S
         paths: scenes in place of `config.data.scenes`, see `dgc_jax.data.scenes.open_scenes`.
         common_grid: bring all on the chosen bands of the first; a model that is there already takes
             each to its own bands instead.
+        wrong: gets what is wrong with scenes that cannot be opened, see `open_scenes`.
     """
     data = configure(given).data
     where, classes = data.scenes if paths is None else paths, data.classes
@@ -90,7 +84,9 @@ def scenes(given: Any, paths: Any = None, *, common_grid: bool = True) -> list[S
         dark=data.dark,
         white=data.white,
         wavelengths=data.wavelengths,
+        scale=data.scale,
         common_grid=common_grid,
+        wrong=wrong,
     )
 
 

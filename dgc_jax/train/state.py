@@ -1,8 +1,7 @@
 """The state of training: everything that a step reads and writes, as one explicit pytree."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import flax.struct
 import jax
@@ -10,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dgc_jax.config import STARTS, Centroids, Data, Losses, Model, Optimiser, Training
+from dgc_jax import config
 from dgc_jax.data.augment import Augment
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, normalisation
 from dgc_jax.model.encoder import FIXED, Encoder, choose_strides
 from dgc_jax.model.losses import Weights
 from dgc_jax.model.mean_shift import UnrolledMeanShift
-
-Parameters = Mapping[str, Any]
+from dgc_jax.model.model import Model, Parameters
+from dgc_jax.model.normalisation import Normalisation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +34,13 @@ class Optimizer:
         bandwidth: peak learning rate of the mean shift's bandwidth, by plain gradient descent.
     """
 
-    learning_rate: float = Optimiser.learning_rate
-    warmup: int = Optimiser.warmup
-    steps: int = Training.steps
-    final: float = Optimiser.final
-    weight_decay: float = Optimiser.weight_decay
-    clip: float = Optimiser.clip
-    bandwidth: float = Optimiser.bandwidth
+    learning_rate: float = config.Optimiser.learning_rate
+    warmup: int = config.Optimiser.warmup
+    steps: int = config.Training.steps
+    final: float = config.Optimiser.final
+    weight_decay: float = config.Optimiser.weight_decay
+    clip: float = config.Optimiser.clip
+    bandwidth: float = config.Optimiser.bandwidth
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax transformation that these numbers describe."""
@@ -99,11 +98,11 @@ class Recipe:
     augment: Augment = dataclasses.field(default_factory=Augment)
     weights: Weights = dataclasses.field(default_factory=Weights)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
-    temperature: float = Model.temperature
-    margin: float = Losses.margin
-    displacement: int = Losses.displacement
-    decay: float = Centroids.decay
-    kick: float = Centroids.kick
+    temperature: float = config.Model.temperature
+    margin: float = config.Losses.margin
+    displacement: int = config.Losses.displacement
+    decay: float = config.Centroids.decay
+    kick: float = config.Centroids.kick
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -111,75 +110,46 @@ class TrainState(flax.struct.PyTreeNode):
 
     Attributes:
         step: number of steps taken.
-        params: parameters of `encoder` and `mean_shift`.
+        model: what is trained: its parameters, and its centroids, which move by exponential moving
+            average.
         opt_state: state of the optimiser.
-        centroids: `[K, embedding]` unit centroids, moved by exponential moving average.
         key: the one key of the run; step n draws from `fold_in(key, n)`.
         anchor: parameters of the encoder at step 0.
-        normalisation: constants of the data set.
         light: `[]` share of `augment.gain` and `augment.tilt` that the scenes bear, 0..1, see
             `dgc_jax.train.light`.
         recipe: the constants of training; static.
     """
 
     step: jax.Array
-    params: Parameters
+    model: Model
     opt_state: optax.OptState
-    centroids: jax.Array
     key: jax.Array
     anchor: Parameters
-    normalisation: normalisation.Normalisation
     light: jax.Array
     recipe: Recipe = flax.struct.field(pytree_node=False)
 
+    @property
+    def params(self) -> Parameters:
+        """Parameters of the model."""
+        return self.model.params
 
-def embed(
-    recipe: Recipe, params: Parameters, spectra: jax.Array, valid: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The forward pass: unit embeddings before and after the mean shift.
+    @property
+    def centroids(self) -> jax.Array:
+        """`[K, embedding]` centroids of the model."""
+        return self.model.centroids
 
-    Args:
-        recipe: holds the two modules.
-        params: their parameters.
-        spectra: `[batch, row, column, bin]` normalised spectra.
-        valid: `[batch, row, column]` bool.
-
-    Returns:
-        p and z, both `[batch, row, column, embedding]` float32, zero where invalid.
-    """
-    p = encode(recipe, params["encoder"], spectra, valid)
-    z = recipe.mean_shift.apply({"params": params["mean_shift"]}, p, valid)
-    return p, centroids.unit(cast(jax.Array, z))
+    @property
+    def normalisation(self) -> Normalisation:
+        """Constants of the data set."""
+        return self.model.normalisation
 
 
-def encode(
-    recipe: Recipe, encoder: Parameters, spectra: jax.Array, valid: jax.Array, *, raw: bool = False
-) -> jax.Array:
-    """Applies the encoder alone; see `dgc_jax.model.encoder.Encoder`."""
-    return cast(jax.Array, recipe.encoder.apply({"params": encoder}, spectra, valid, raw=raw))
-
-
-def embed_reflectance(state: TrainState, crops: jax.Array, valid: jax.Array) -> jax.Array:
-    """The embeddings z `[crop, row, column, embedding]` of un-augmented crops, 0 where invalid.
-
-    Args:
-        state: parameters and constants are used.
-        crops: `[crop, row, column, band]` reflectance.
-        valid: `[crop, row, column]` bool.
-    """
-    spectra = normalisation.to_bins(crops, state.normalisation)
-    spectra = normalisation.normalise(jnp.where(valid[..., None], spectra, 0), state.normalisation)
-    return embed(state.recipe, state.params, spectra, valid)[1]
-
-
-_embed_jitted = jax.jit(embed_reflectance)
-
-
-def embeddings(state: TrainState, crops: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def embeddings(model: Model, crops: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """The embeddings z `[pixel, embedding]` of the valid pixels of un-augmented crops."""
-    return np.concatenate(
-        [np.asarray(_embed_jitted(state, c, v))[v] for c, v in _each(crops, valid)]
-    )
+    return np.concatenate([np.asarray(_embeddings(model, c, v))[v] for c, v in _each(crops, valid)])
+
+
+_embeddings = jax.jit(Model.embeddings)
 
 
 def create_state(
@@ -190,13 +160,13 @@ def create_state(
     *,
     clusters: int,
     wavelengths: np.ndarray | None = None,
-    bin_width: float = Data.bin_width,
-    kind: str = Data.normalisation,
-    start: str = Centroids.start,
-    pixels: int = Centroids.pixels,
-    whiten: float = Model.whiten,
-    linear: float = Model.linear,
-    network: float = Model.network,
+    bin_width: float = config.Data.bin_width,
+    kind: str = config.Data.normalisation,
+    start: str = config.Centroids.start,
+    pixels: int = config.Centroids.pixels,
+    whiten: float = config.Model.whiten,
+    linear: float = config.Model.linear,
+    network: float = config.Model.network,
 ) -> TrainState:
     """The state that training starts from, fitted to un-augmented sample crops.
 
@@ -229,7 +199,7 @@ def create_state(
             f"clusters.train: expected at most as many clusters as valid pixels, found {clusters} "
             f"clusters for {usable} pixels; lower clusters.train and clusters.final."
         )
-    if start not in STARTS:
+    if start not in config.STARTS:
         raise InputError(
             f"centroids.start: expected 'kmeans++' or 'random', found {start!r}; choose one."
         )
@@ -245,24 +215,29 @@ def create_state(
     shape = (*one, recipe.encoder.embedding)
     shift = recipe.mean_shift.init(encoder_key, jnp.zeros(shape), everywhere)["params"]
 
-    encoder = _principal_start(recipe, encoder, constants, crops, valid, whiten, (linear, network))
-    params = {"encoder": encoder, "mean_shift": shift}
-    state = TrainState(
-        step=jnp.int32(0),
-        params=params,
-        opt_state=recipe.optimizer.transformation().init(params),
+    model = Model(
+        params={"encoder": encoder, "mean_shift": shift},
         centroids=jnp.zeros((clusters, recipe.encoder.embedding)),
-        key=key,
-        anchor=jax.tree.map(jnp.copy, encoder),
         normalisation=constants,
-        light=jnp.float32(1),
-        recipe=recipe,
+        encoder=recipe.encoder,
+        mean_shift=recipe.mean_shift,
+        temperature=recipe.temperature,
     )
-    z = embeddings(state, crops, valid)
+    encoder = _principal_start(model, crops, valid, whiten, (linear, network))
+    model = model.replace(params={"encoder": encoder, "mean_shift": shift})
+    z = embeddings(model, crops, valid)
     chosen = jax.random.permutation(sample_key, len(z))[: max(pixels, clusters)]
     begin = centroids.start if start == "kmeans++" else centroids.random_start
     bank = begin(bank_key, jnp.asarray(z[np.asarray(chosen)]), clusters)
-    return state.replace(centroids=bank)
+    return TrainState(
+        step=jnp.int32(0),
+        model=model.replace(centroids=bank),
+        opt_state=recipe.optimizer.transformation().init(model.params),
+        key=key,
+        anchor=jax.tree.map(jnp.copy, encoder),
+        light=jnp.float32(1),
+        recipe=recipe,
+    )
 
 
 def _each(crops: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -270,17 +245,13 @@ def _each(crops: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.nda
     return [(crops[i : i + 1], valid[i : i + 1]) for i in range(len(crops))]
 
 
-@jax.jit(static_argnums=0)
+@jax.jit
 def _moments(
-    recipe: Recipe,
-    encoder: Parameters,
-    constants: normalisation.Normalisation,
-    crops: jax.Array,
-    valid: jax.Array,
+    model: Model, crops: jax.Array, valid: jax.Array
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
     """Sums over the valid pixels of f and of f f^T, for the spectra and for the features y."""
-    spectra = normalisation.normalise(normalisation.to_bins(crops, constants), constants)
-    y = encode(recipe, encoder, spectra, valid, raw=True)
+    spectra = model.normalise(model.bins(crops, valid))
+    y = model.encode(spectra, valid, raw=True)
 
     def sums(f: jax.Array) -> tuple[jax.Array, jax.Array]:
         f = jnp.where(valid[..., None], f, 0).reshape(-1, f.shape[-1])
@@ -290,9 +261,7 @@ def _moments(
 
 
 def _principal_start(
-    recipe: Recipe,
-    encoder: Parameters,
-    constants: normalisation.Normalisation,
+    model: Model,
     crops: np.ndarray,
     valid: np.ndarray,
     whiten: float,
@@ -303,7 +272,7 @@ def _principal_start(
     The embedding starts as the principal axes of the spectra plus those of the network's features,
     both partly whitened and of the given sizes.
     """
-    each = [_moments(recipe, encoder, constants, c, v) for c, v in _each(crops, valid)]
+    each = [_moments(model, c, v) for c, v in _each(crops, valid)]
     count = np.count_nonzero(valid)
     maps, offset = [], 0.0
     for part, size in enumerate(sizes):
@@ -311,11 +280,11 @@ def _principal_start(
             np.sum([np.asarray(e[part][i], np.float64) for e in each], axis=0) / count
             for i in (0, 1)
         )
-        matrix = size * _axes(second - np.outer(mean, mean), whiten, recipe.encoder.embedding)
+        matrix = size * _axes(second - np.outer(mean, mean), whiten, model.encoder.embedding)
         maps.append(matrix)
         offset = offset - mean @ matrix
     return {
-        **encoder,
+        **model.params["encoder"],
         "linear": jnp.asarray(maps[0], jnp.float32),
         "mix": jnp.asarray(maps[1], jnp.float32),
         "offset": jnp.asarray(offset, jnp.float32),

@@ -16,8 +16,9 @@ from dgc_jax import processes
 from dgc_jax.data import augment
 from dgc_jax.data.crops import Batch
 from dgc_jax.errors import InputError
-from dgc_jax.model import centroids, losses, normalisation
-from dgc_jax.train.state import Parameters, TrainState, embed, encode
+from dgc_jax.model import centroids, losses
+from dgc_jax.model.model import Parameters
+from dgc_jax.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
 
@@ -43,16 +44,15 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     pairs, _, rows, columns, bands = crops.shape
     views = crops.reshape(2 * pairs, rows, columns, bands)
     valid = seen.reshape(2 * pairs, rows, columns)
-    spectra = normalisation.to_bins(views, state.normalisation)
-    spectra = jnp.where(valid[..., None], spectra, 0)
     spectra, turned, element = augment.augment_views(
-        augment_key, spectra, valid, recipe.augment, state.light
+        augment_key, state.model.bins(views, valid), valid, recipe.augment, state.light
     )
-    spectra = normalisation.normalise(spectra, state.normalisation)
+    spectra = state.model.normalise(spectra)
 
     def forward(params: Parameters) -> tuple[jax.Array, tuple[Metrics, jax.Array, jax.Array]]:
-        p, z = embed(recipe, params, spectra, turned)
-        log_q = centroids.assign(z, state.centroids, recipe.temperature)
+        model = state.model.replace(params=params)
+        p, z = model.embed(spectra, turned)
+        log_q = model.assign(z)
         flat_z, flat_q = z.reshape(-1, z.shape[-1]), log_q.reshape(-1, log_q.shape[-1])
         weights = turned.reshape(-1).astype(jnp.float32)
         log_q = augment.unturn(log_q, element)
@@ -64,7 +64,7 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
             "balance": _balance(log_q, seen, offset, recipe.displacement),
         }
         if recipe.weights.anchor:
-            p0 = encode(recipe, state.anchor, spectra, turned)
+            p0 = model.encode(spectra, turned, encoder=state.anchor)
             terms["anchor"] = losses.anchor(
                 p.reshape(flat_z.shape), p0.reshape(flat_z.shape), weights
             )
@@ -81,8 +81,8 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     metrics["gradient_norm"] = optax.tree.norm(gradient)
     metrics["bandwidth"] = jax.nn.softplus(state.params["mean_shift"]["bandwidth"])
     metrics["usage"] = jnp.sum(q, axis=0) / jnp.maximum(jnp.sum(q), 1)
-    new = state.replace(step=state.step + 1, params=params, opt_state=opt_state, centroids=bank)
-    return new, metrics
+    model = state.model.replace(params=params, centroids=bank)
+    return state.replace(step=state.step + 1, model=model, opt_state=opt_state), metrics
 
 
 def _balance(log_q: jax.Array, valid: jax.Array, offset: jax.Array, displacement: int) -> jax.Array:

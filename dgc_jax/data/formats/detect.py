@@ -14,6 +14,12 @@ _SUFFIXES = (".mat", *HDF5_SUFFIXES, ".npy", *geotiff.SUFFIXES, ".zarr", ".zarr3
 MEMORY = "<memory>/"
 """How the paths of scenes begin that were handed over as arrays, see `dgc_jax.data.arrays`."""
 
+# What cameras' software adds to the name of a capture that it has processed.
+PRODUCT = (
+    r"[ _.-](?:nuc|rd|rf|wr|or|rad(?:iance)?|rfl|refl(?:ectance)?|corr(?:ected)?|"
+    r"cal(?:ib(?:rated)?)?|float32|u16|geo|ortho|warped|\d+pctwhiteref)"
+)
+_HEADWALL = re.compile(rf"(raw_\d+)((?:{PRODUCT})*)", re.IGNORECASE)  # number of its first line
 _ENMAP = (enmap.METADATA, "-SPECTRAL_IMAGE", "-SPECTRAL_IMAGE_COG")
 
 
@@ -73,9 +79,39 @@ def _read(path: str, variable: str | None, axes: str | None) -> tuple[str, Raw]:
     )
 
 
+class ScenePath(str):
+    """The path of a scene that is called otherwise than its file.
+
+    Attributes:
+        scene: what it is called.
+    """
+
+    scene = ""
+
+
 def scene_name(path: str) -> str:
-    """What a scene is called: `leaf_07` of `scenes/leaf_07.raw.hdr`, as text (`dgc_jax.names`)."""
-    return names.text(scene_stem(path))
+    """What a scene is called: `leaf_07` of `scenes/leaf_07.raw.hdr`, as text (`dgc_jax.names`).
+
+    Headwall's software calls every file `raw_0` and names its folder: the scene is called as that
+    is, with the file's name behind it if the folder holds more than one.
+    """
+    if isinstance(path, ScenePath):
+        return names.text(path.scene)
+    stem = scene_stem(path)
+    found = None if "://" in path else _HEADWALL.fullmatch(stem)
+    folder = os.path.dirname(os.path.abspath(path)) if found else ""
+    if found and os.path.basename(folder):
+        parts = {other[1].lower() for other in map(_HEADWALL.fullmatch, _stems(folder)) if other}
+        which = f"_{found[1]}" if len(parts - {found[1].lower()}) else ""
+        stem = os.path.basename(folder) + which + found[2]
+    return names.text(stem)
+
+
+def _stems(folder: str) -> list[str]:
+    try:
+        return [scene_stem(os.path.join(folder, name)) for name in os.listdir(folder)]
+    except OSError:
+        return []
 
 
 def scene_stem(path: str) -> str:
