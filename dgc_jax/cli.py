@@ -13,18 +13,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
-import rich.console
 import rich.table
 import rich.text
 from rich.progress import Progress
 
-from dgc_jax import cli_train, words
+from dgc_jax import cli_train, terminal, words
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name, scene_stem
 from dgc_jax.data.prepare import prepare, store_path, why_unprepared
 from dgc_jax.data.scenes import find_scenes
-from dgc_jax.errors import DivergedError, InputError, LostError, on_a_device
+from dgc_jax.errors import InputError, end, on_a_device
 from dgc_jax.lock import alone
 from dgc_jax.names import show_all
 
@@ -44,15 +43,22 @@ class _Group(click.Group):
             show_all()
             with on_a_device():
                 return super().invoke(ctx)
-        except (InputError, DivergedError, LostError) as error:
-            click.echo(f"dgc: {error}", err=True)
-            ctx.exit(2 if isinstance(error, InputError) else 1)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except Exception as error:
+            status = end("dgc", error)
+            if status is None:
+                raise
+            ctx.exit(status)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dgc-jax")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show where a refusal comes from; also DGC_DEBUG=1.")
+def main(debug: bool) -> None:
     """Label-free segmentation of hyperspectral images by Deep Global Clustering."""
+    if debug:
+        os.environ["DGC_DEBUG"] = "1"  # also of the processes that it starts
 
 
 def _reading_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -130,7 +136,7 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
     """
     paths = find_scenes(scenes, companions=("{stem}_labels.*", *(options[k] for k in _BESIDE)))
     failed = 0
-    console = rich.console.Console()
+    console = terminal.Console()
     with (
         alone(out, "--out"),
         Progress(
@@ -237,7 +243,7 @@ def segment(
     from dgc_jax import commands, processes  # only here: JAX takes a second to import
 
     with processes.joined(coordinator, num_processes, process_id, detect=distributed):
-        console = rich.console.Console()
+        console = terminal.Console()
         wrong = commands.segment(
             workdir,
             scenes,
@@ -291,7 +297,7 @@ def evaluate(
     from dgc_jax.show.files import replacing
     from dgc_jax.show.tables import print_scores
 
-    console = rich.console.Console()
+    console = terminal.Console()
     result = commands.evaluate(
         workdir,
         labels,
@@ -336,7 +342,7 @@ def merge(
     table = rich.table.Table("id", "name", "of the finest clusters")
     for group in found:
         table.add_row(str(group.id), rich.text.Text(group.name), words.as_ranges(group.of))
-    console = rich.console.Console()
+    console = terminal.Console()
     console.print(table)
     usual = f"view-{len(found)}.json"
     if out is None and os.path.basename(path) != usual:
@@ -366,7 +372,7 @@ def write_report(
     """
     from dgc_jax.reporting import report  # only here: JAX takes a second to import
 
-    console = rich.console.Console()
+    console = terminal.Console()
     path = report(
         workdir,
         scenes or None,

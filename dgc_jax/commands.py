@@ -20,7 +20,7 @@ import numpy as np
 import rich.console
 import rich.progress
 
-from dgc_jax import lock, manifest, processes
+from dgc_jax import documents, lock, manifest, processes, terminal
 from dgc_jax.apply import likeness, view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.config import stored
@@ -78,7 +78,7 @@ def segment(
         InputError: if there is no model, no scene, or the folder cannot be used: another process
             is at work in it, or files would be overwritten that are not those of the scene.
     """
-    console = console or rich.console.Console()
+    console = console or terminal.Console()
     unknown = [name for name in formats if name not in results.FORMATS]
     if unknown or not formats:
         raise InputError(
@@ -208,7 +208,7 @@ def evaluate(
     Raises:
         InputError: if there is no model, no scene, no label map, or one cannot be used.
     """
-    console = console or rich.console.Console()
+    console = console or terminal.Console()
     segmenter = model = load(workdir)
     groups = None if view_path is None else view.read(view_path, segmenter)
     becomes = None
@@ -301,12 +301,11 @@ def _view_path(workdir: str, groups: int, content: str) -> str:
     for number in itertools.count(1):
         path = os.path.join(workdir, f"view-{groups}{f'-{number}' if number > 1 else ''}.json")
         try:
-            with open(path, encoding="utf-8") as file:
-                if json.loads(file.read()) == json.loads(content):
-                    return path
+            if documents.read(path, Any, "a view", "") == json.loads(content):
+                return path
         except FileNotFoundError:
             return path
-        except (OSError, ValueError):
+        except InputError:  # something else, which stays
             continue
     raise AssertionError
 

@@ -22,14 +22,15 @@ import numpy as np
 import rich.console
 import rich.progress
 
-from dgc_jax import lock, manifest, names, processes
+from dgc_jax import lock, manifest, names, processes, terminal
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.config import Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, StorageError
 from dgc_jax.model import tree
+from dgc_jax.reporting import read_summary
 from dgc_jax.show import probes, results, together
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
@@ -69,7 +70,7 @@ def run(
             another configuration, its scenes have changed since, or another process is at work.
         DivergedError: if a loss is not finite.
     """
-    console = console or rich.console.Console(quiet=not processes.first())
+    console = console or terminal.Console(quiet=not processes.first())
     config = options.check(config)
     with contextlib.ExitStack() as stack:
         with processes.agreeing(f"--workdir={workdir}"):
@@ -94,7 +95,7 @@ def _run(
                 found = options.names(config) if scenes is None else [s.cube.name for s in scenes]
                 _check_names(found, workdir)
     if processes.from_first(why is None):
-        summary = _read(summary_path)
+        summary = _summary(workdir)
         console.print(
             f"{workdir} is finished already ({summary['stopped_because']}).", soft_wrap=True
         )
@@ -128,7 +129,7 @@ def _run(
                 raise InputError(f"{path}: {why}")
         if not processes.first():
             processes.wait()
-            return _read(summary_path)
+            return _summary(workdir)
     plain = console.is_jupyter  # where a bar would ask for ipywidgets
     for scene in rich.progress.track(trained.scenes, "segmenting", console=console, disable=plain):
         portrait = Portrait(segmenter, scene, len(trained.scenes))
@@ -345,9 +346,12 @@ def scored(
     return metrics.scores(counts, names, background, table)
 
 
-def _read(path: str) -> dict[str, Any]:
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+def _summary(workdir: str) -> dict[str, Any]:
+    """The content of `summary.json`, which is there."""
+    found = read_summary(workdir)
+    if found is None:
+        raise StorageError(f"{os.path.join(workdir, _SUMMARY)} is not there any more.")
+    return found
 
 
 def _devices() -> str:

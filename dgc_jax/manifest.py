@@ -24,9 +24,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
-from dgc_jax.errors import InputError
+from dgc_jax import documents
+from dgc_jax.errors import InputError, unwritten
 from dgc_jax.lock import turn
 from dgc_jax.show.files import replacing
 
@@ -53,6 +54,16 @@ class Record(NamedTuple):
     files: dict[str, int]
 
 
+_Entry = TypedDict(
+    "_Entry",
+    {
+        "finished": bool,
+        "from": dict[str, Any],
+        "written_as": dict[str, Any],
+        "files": dict[str, int],
+    },
+)
+
 Manifest = dict[str, dict[str, Record]]
 """Records by kind and name."""
 
@@ -64,38 +75,32 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
         InputError: if its `manifest.json` cannot be read, or is of another program or version.
     """
     path = os.path.join(folder, NAME)
+    what = "the manifest of an output folder of dgc_jax"
+    remedy = "name another folder, or remove it with the outputs beside it"
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-        if found.pop("format") != _FORMAT:
-            raise ValueError("another format")
-        return {
-            kind: {
-                name: Record(
-                    record["finished"] is True,
-                    dict(record["from"]),
-                    dict(record["written_as"]),
-                    {_inner(name): int(size) for name, size in record["files"].items()},
-                )
-                for name, record in records.items()
-            }
-            for kind, records in found.items()
-        }
-    except (FileNotFoundError, NotADirectoryError):
+        found = documents.read(path, dict[str, dict[str, _Entry] | int], what, remedy)
+    except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    if found.pop("format", None) != _FORMAT or any(isinstance(of, int) for of in found.values()):
         raise InputError(
-            f"{path}: expected the manifest of an output folder of dgc_jax, found something else "
-            f"({getattr(error, 'strerror', None) or error}); name another folder, or remove it "
-            "with the outputs beside it."
-        ) from error
+            f"{path}: expected {what}, found something else (another format); {remedy}."
+        )
+    outside = [file for of in found.values() for each in of.values() for file in each["files"]]
+    for file in filter(_is_outside, outside):  # what others wrote must not remove more
+        raise InputError(
+            f"{path}: expected {what}, found something else (a file {file!r} outside it); {remedy}."
+        )
+    return {
+        kind: {
+            name: Record(each["finished"], each["from"], each["written_as"], each["files"])
+            for name, each in records.items()
+        }
+        for kind, records in found.items()
+    }
 
 
-def _inner(name: str) -> str:
-    """The name of a file that lies in the folder: what others wrote must not remove more."""
-    if os.path.isabs(name) or os.pardir in name.split("/"):
-        raise ValueError(f"a file {name!r} outside the folder")
-    return name
+def _is_outside(name: str) -> bool:
+    return os.path.isabs(name) or os.pardir in name.split("/")
 
 
 def get(folder: str | os.PathLike[str], kind: str, name: str) -> Record | None:
@@ -380,10 +385,7 @@ def _changing(folder: str | os.PathLike[str]) -> Iterator[Manifest]:
             with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
                 json.dump(content, file, indent=1)
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror or error}); "
-            "choose an output folder that can be."
-        ) from error
+        raise unwritten(path, error) from error
 
 
 def _remove(path: str) -> None:
