@@ -9,16 +9,20 @@ only.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import shutil
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore as ts
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from dgc_jax import documents, manifest, processes
@@ -43,8 +47,7 @@ class Checkpoints:
 
     def __init__(self, workdir: str, config: Mapping[str, Any]):
         """Opens the folder, made if missing; `config` is that of the run, as JSON values."""
-        # Orbax reports every save on the root logger of absl; a run has its own progress.
-        logging.getLogger("absl").setLevel(logging.WARNING)
+        _quieten()
         self._folder = os.path.join(utf8_path(os.path.abspath(workdir)), "checkpoints")
         self._workdir, self._config = workdir, config
         if processes.first():
@@ -131,6 +134,8 @@ class Checkpoints:
                 f"step {step} of one that differs in {told}; name another workdir or delete that "
                 "one."
             )
+        for item in ("state", "progress"):
+            _look_through(os.path.join(self._folder, str(step), item))
         wanted = {"labels": progress.labels, "settled": np.array(0, np.int32)}
         restored = self._manager.restore(
             step,
@@ -168,6 +173,21 @@ class Checkpoints:
                 self._manager.close()
 
 
+@functools.cache
+def _quieten() -> None:
+    """Keeps off the screen what Orbax says of every save, and what else fails beside a failure."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited")
+    before = sys.unraisablehook
+
+    def tell(what: Any) -> None:
+        if str(what.exc_value) != "Event loop is closed":  # TensorStore, of writes given up
+            before(what)
+
+    sys.unraisablehook = tell
+
+
 class _OtherConfiguration(InputError):
     """Checkpoints of a run that was configured in another way."""
 
@@ -203,7 +223,7 @@ def _looks_whole(checkpoint: str) -> bool:
 def checksums(arrays: Any) -> dict[str, str]:
     """A fingerprint (SHA-256) of every array of a tree, by its path in the tree."""
     return {
-        jax.tree_util.keystr(path): manifest.digest(_plain(leaf))
+        jax.tree_util.keystr(path, simple=True, separator="."): manifest.digest(_plain(leaf))
         for path, leaf in jax.tree_util.tree_leaves_with_path(arrays)
     }
 
@@ -216,6 +236,18 @@ def _check_sums(expected: Mapping[str, str] | None, arrays: Any) -> None:
     differ = [name for name in expected if found.get(name) != expected[name]]
     if differ or len(found) != len(expected):
         raise ValueError(f"its array {(differ or list(found))[0]} is not what was saved")
+
+
+def _look_through(place: str) -> None:
+    """Reads the values of a folder of arrays, which are small, before Orbax does.
+
+    It reads them at once, and what fails after the first has its traceback on the screen.
+    """
+    if os.path.isfile(os.path.join(place, "manifest.ocdbt")):
+        spec = {"driver": "ocdbt", "base": {"driver": "file", "path": place + os.sep}}
+        values = ts.KvStore.open(spec).result()
+        for name in values.list().result():
+            values.read(name).result()
 
 
 def _plain(leaf: Any) -> np.ndarray:
@@ -334,10 +366,12 @@ def load_model(workdir: str) -> Model:
         ) from None
     kept = about.pop("checksums", None)
     place, me = os.path.join(folder, "arrays"), _alone()  # which fails where there is no device
+    _quieten()
     with (
         reading(f"{folder}: the model", remedy),
         ocp.StandardCheckpointer(multiprocessing_options=me) as checkpointer,
     ):
+        _look_through(place)
         # As NumPy: a model trained on one kind of device loads on any other.
         item = checkpointer.metadata(place).item_metadata
         if item is None:

@@ -359,9 +359,8 @@ def _configuration_of(workdir: str) -> dict[str, Any] | None:
     with contextlib.suppress(FileNotFoundError):
         return documents.read(os.path.join(workdir, "config.json"), dict[str, Any], *told)
     with contextlib.suppress(FileNotFoundError):
-        return documents.read(os.path.join(model_path(workdir), "about.json"), _About, *told)[
-            "config"
-        ]
+        about = os.path.join(model_path(workdir), "about.json")
+        return documents.read(about, _About, *told)["config"]
     return None
 
 
