@@ -134,8 +134,10 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
 
     Safe to interrupt and run again: finished scenes are skipped.
     """
+    from dgc_jax.show.files import still_there  # only here, as in other commands
+
     paths = find_scenes(scenes, companions=("{stem}_labels.*", *(options[k] for k in _BESIDE)))
-    failed = 0
+    failed, whole = 0, list[str]()
     console = terminal.Console()
     with (
         alone(out, "--out"),
@@ -143,9 +145,13 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
             console=console, disable=not console.is_terminal, redirect_stderr=False
         ) as progress,
     ):
-        for done, line in _prepared(paths, out, options, workers, progress):
+        for path, (done, line) in zip(
+            paths, _prepared(paths, out, options, workers, progress), strict=True
+        ):
             failed += not done
             click.echo(line, err=not done)
+            whole += [f"{scene_name(path)}.zarr"] * done
+        still_there(out, whole)
     if failed:
         raise SystemExit(2 if failed == len(paths) else 1)
 

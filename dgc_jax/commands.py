@@ -33,7 +33,7 @@ from dgc_jax.errors import InputError
 from dgc_jax.experiment import add_scene, scored
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables, together
-from dgc_jax.show.files import replacing
+from dgc_jax.show.files import replacing, still_there
 from dgc_jax.train import options
 
 _CONFIDENCE = "confidence.csv"
@@ -77,6 +77,7 @@ def segment(
     Raises:
         InputError: if there is no model, no scene, or the folder cannot be used: another process
             is at work in it, or files would be overwritten that are not those of the scene.
+        StorageError: the disk is full, or what was written was removed meanwhile.
     """
     console = console or terminal.Console()
     unknown = [name for name in formats if name not in results.FORMATS]
@@ -143,6 +144,9 @@ def segment(
         if summaries and processes.first():
             _sum_up(out, segmenter, summaries, confidence)
             _tell_of_others(out, paths, console)
+            whole = [scene_name(path) for path, why in wrong.items() if why is None]
+            of = [results.files(n, formats, segmenter, confidence=confidence) for n in whole]
+            still_there(out, [manifest.NAME, *results.TABLES, *itertools.chain(*of)])
     return wrong
 
 

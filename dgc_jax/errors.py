@@ -50,7 +50,7 @@ def told(error: BaseException) -> tuple[str, int] | None:
     where = getattr(full, "filename", None)
     place = f"{names.shown(os.fsdecode(where))}: " if isinstance(where, str | bytes) else ""
     return (
-        f"{place}the disk is full ({reason(full)}): make room and give the same command again, "
+        f"{place}the disk is full ({_full(full)}): make room and give the same command again, "
         "which goes on from what is whole."
     ), 1
 
@@ -78,11 +78,17 @@ def end(program: str, error: BaseException) -> int | None:
 
 def is_full(error: BaseException) -> bool:
     """Whether an exception says that a disk, a quota or a limit of files is exhausted."""
+    return _full(error) is not None
+
+
+def _full(error: BaseException) -> str | None:
+    """In which words it says so."""
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return os.strerror(error.errno) if full else None
     # TensorStore and HDF5 only have words for it.
-    words = "No space left on device|Disk quota exceeded|File too large"
-    return re.search(words, str(error)) is not None
+    found = re.search("No space left on device|Disk quota exceeded|File too large", str(error))
+    return found[0] if found else None
 
 
 def find_full(error: BaseException) -> Exception | None:
@@ -109,7 +115,7 @@ def unwritten(path: str | os.PathLike[str], error: Exception) -> Exception:
     """
     if is_full(error):
         return StorageError(
-            f"{os.fspath(path)} cannot be written, because the disk is full ({reason(error)}): "
+            f"{os.fspath(path)} cannot be written, because the disk is full ({_full(error)}): "
             "make room and give the same command again, which goes on from what is whole."
         )
     return InputError(

@@ -11,6 +11,7 @@ Many processes (`dgc_jax.processes`) train and segment together, and the first s
 """
 
 import contextlib
+import itertools
 import json
 import os
 import warnings
@@ -32,7 +33,7 @@ from dgc_jax.errors import InputError, StorageError
 from dgc_jax.model import tree
 from dgc_jax.reporting import read_summary
 from dgc_jax.show import probes, results, together
-from dgc_jax.show.files import replacing
+from dgc_jax.show.files import replacing, still_there
 from dgc_jax.show.palette import colours
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
@@ -69,6 +70,7 @@ def run(
         InputError: if the configuration, the scenes or the workdir cannot be used: it is of
             another configuration, its scenes have changed since, or another process is at work.
         DivergedError: if a loss is not finite.
+        StorageError: if the disk is full, or something was removed meanwhile.
     """
     console = console or terminal.Console(quiet=not processes.first())
     config = options.check(config)
@@ -180,6 +182,9 @@ def _run(
     source |= provenance.of_scenes(trained.scenes)
     manifest.finish(workdir, "report", _REPORT, source, [_REPORT])
     manifest.finish(workdir, "results", "run", labels, [_SUMMARY])
+    of = [results.files(s.areas[0].scene, ("envi", "png"), confidence=False) for s in summaries]
+    still_there(workdir, ["config.json", "metrics.jsonl", _SUMMARY, _REPORT, *results.TABLES])
+    still_there(maps, itertools.chain(*of))
     processes.wait()
     if summary["scores"]:
         print_scores(summary["scores"], console)

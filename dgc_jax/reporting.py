@@ -19,6 +19,7 @@ from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.config import stored
 from dgc_jax.data import provenance
 from dgc_jax.errors import InputError
+from dgc_jax.show.files import still_there
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
 from dgc_jax.train import options
@@ -95,6 +96,7 @@ def report(
             stability=_stability(workdir, segmenter),
         )
         manifest.finish(folder, "report", name, source, [name])
+        still_there(folder, [name])
     return path
 
 

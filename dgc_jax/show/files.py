@@ -2,10 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dgc_jax import temporary
-from dgc_jax.errors import unwritten
+from dgc_jax.errors import StorageError, unwritten
 
 
 @contextlib.contextmanager
@@ -34,3 +34,26 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
         raise unwritten(path, error) from error
     finally:
         temporary.remove(unfinished)
+
+
+def still_there(folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+    """Sees at the end of a command that what it has written was not removed meanwhile.
+
+    Args:
+        folder: where it was written.
+        names: of the files and folders in it.
+
+    Raises:
+        StorageError: some are not there; they are named.
+    """
+    gone = [
+        name
+        for name in names
+        if not os.path.lexists(os.path.join(folder, name)) and not name.endswith(".aux.xml")
+    ]  # not every GeoTIFF has one of these beside it
+    if gone:
+        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
+        raise StorageError(
+            f"{os.fspath(folder)}: {', '.join(gone[:3])}{more} were written, and are not there any "
+            "more; give the same command again, which writes what is missing."
+        )

@@ -26,7 +26,7 @@ import tensorstore as ts
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from dgc_jax import documents, manifest, processes
-from dgc_jax.errors import InputError, find_full, reading, reason, unwritten
+from dgc_jax.errors import InputError, StorageError, find_full, reading, reason, unwritten
 from dgc_jax.names import utf8_path
 from dgc_jax.train import options
 from dgc_jax.train.monitor import Progress
@@ -200,6 +200,10 @@ def _writing(folder: str) -> Iterator[None]:
     except Exception as error:
         if full := find_full(error):
             raise unwritten(folder, full) from error
+        if not os.path.isdir(folder):
+            raise StorageError(
+                f"{folder} is not there any more ({reason(error)}); give the same command again."
+            ) from error
         raise
 
 
@@ -313,7 +317,8 @@ def save_model(workdir: str, model: Model) -> None:
     temporary = f"{folder}.unfinished"
     # As NumPy: Orbax takes an array on a device for a part that other processes complete.
     arrays = jax.tree.map(np.asarray, model.arrays)
-    with _writing(folder):
+    with _writing(os.path.dirname(folder)):
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
         with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
             checkpointer.save(os.path.join(temporary, "arrays"), arrays)

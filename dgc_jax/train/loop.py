@@ -378,10 +378,11 @@ def _claim(workdir: str, config: Config) -> None:
         # A run that failed before its first step left nothing that is worth keeping.
         kept = ("metrics.jsonl", "summary.json", os.path.join("checkpoints", "model"))
         begun = any(os.path.exists(os.path.join(workdir, name)) for name in kept)
-        other = mine
+        other = None
         if begun or has_checkpoint(workdir):
-            other = _configuration_of(workdir) or mine
-        if other == mine:
+            other = _configuration_of(workdir)
+        if other is None or (other == mine and not os.path.exists(path)):
+            other = mine
             with open(f"{path}.tmp", "w", encoding="utf-8") as file:
                 json.dump(mine, file, indent=1)
             os.rename(f"{path}.tmp", path)
