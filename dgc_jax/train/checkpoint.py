@@ -384,4 +384,26 @@ def load_model(workdir: str) -> Model:
         target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), item.tree)
         arrays = checkpointer.restore(place, target)
         _check_sums(kept, arrays)
+    with reading(path, remedy):
+        _check_about(about, len(arrays["centroids"]))
     return Model(arrays, about)
+
+
+def _check_about(about: Mapping[str, Any], clusters: int) -> None:
+    """Sees that the numbers of a model go together; `clusters` are the trained ones."""
+    leaves = about.get("leaves", about["lookup"])
+    finest = len(about["live"]) if "leaves" in about else max(leaves, default=0)
+    for name, ids, most in (("lookup", about["lookup"], finest), ("leaves", leaves, finest)):
+        if len(ids) != clusters or not all(1 <= each <= min(most, 255) for each in ids):
+            raise ValueError(f"its {name} are not an id for each of {clusters} clusters")
+    live = about["live"]
+    if not live or not all(0 <= each < clusters for each in live):
+        raise ValueError("its live are not some of its clusters")
+    if len(about["tree"]) != len(live) - 1 or any(len(row) != 4 for row in about["tree"]):
+        raise ValueError("its tree does not join its clusters")
+    if len(about["names"]) != finest:
+        raise ValueError(f"its names are not one for each of {finest} clusters")
+    colours = about["colours"]
+    fine = len(colours) == finest + 1 and all(len(colour) == 3 for colour in colours)
+    if not fine or not all(0 <= part <= 255 for colour in colours for part in colour):
+        raise ValueError(f"its colours are not one for each of {finest} clusters")
