@@ -10,6 +10,12 @@ from collections.abc import Iterator
 
 from dgc_jax import names
 
+# What libraries without an error number say: TensorStore and HDF5, NumPy.
+_FULL = (
+    "No space left on device|Disk quota exceeded|File too large|"
+    r"Not enough free space|\d+ requested and \d+ written"
+)
+
 
 class InputError(ValueError):
     """Bad input, told in one sentence for the person who gave it.
@@ -86,8 +92,7 @@ def _full(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         return os.strerror(error.errno) if full else None
-    # TensorStore and HDF5 only have words for it.
-    found = re.search("No space left on device|Disk quota exceeded|File too large", str(error))
+    found = re.search(_FULL, str(error))
     return found[0] if found else None
 
 

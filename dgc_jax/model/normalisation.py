@@ -114,7 +114,7 @@ def fit(
         weights, spectra = weights * tells, spectra * tells
     scale = float(np.std(spectra[:, tells], dtype=np.float64))
     # Rounding of the bins' means leaves a trace of a deviation in constant spectra.
-    if not scale > 1e-6 * highest:
+    if not scale > 1e-6 * np.abs(spectra).max():
         raise InputError(
             f"data.scenes: expected spectra that differ, found the value {spectra.flat[0]:g} in "
             "every valid pixel and band; check data.variable and the files with `dgc inspect`."
