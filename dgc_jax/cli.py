@@ -18,6 +18,7 @@ import rich.text
 from rich.progress import Progress
 
 from dgc_jax import cli_train, terminal, words
+from dgc_jax.data import checksums
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name, scene_stem
@@ -105,9 +106,18 @@ def _open(path: str, options: dict[str, Any]) -> Cube:
 
 @main.command()
 @click.argument("file")
+@click.option("--verify", is_flag=True, help="Read all of a prepared scene, by its checksums.")
 @_scene_options
-def inspect(file: str, **options: Any) -> None:
+def inspect(file: str, verify: bool, **options: Any) -> None:
     """Print what is understood of FILE, what looks wrong, and the range of its values."""
+    if verify:
+        number = checksums.check(file, content=True)
+        if number is None:
+            raise InputError(
+                f"--verify: expected a scene of dgc prepare, which has checksums, found {file} "
+                "without; leave --verify out, or prepare it again."
+            )
+        click.echo(f"{'verified':<15} {number} files are what they were")
     cube = _open(file, options)
     facts, warnings = describe(cube)
     for name, text in facts:

@@ -48,7 +48,7 @@ COMMANDS = {
 
 _TIMES = re.compile(
     rb'"(seconds|data_wait|modified|made|since)": ?("[^"]*"|[-+.e\d]+)'
-    rb'|"(report\.html|summary\.json)": \d+'  # their sizes, in manifests
+    rb'|"(report\.html|summary\.json)": (\d+|"\w+")'  # their sizes and checksums, in manifests
 )
 _UNFINISHED = re.compile(r"\.tmp$|\.dgc-|\.part$|\.unfinished$|orbax-checkpoint-tmp|\.damaged$")
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import click.testing
 import numpy as np
 import pytest
 import rich.console
@@ -265,3 +266,74 @@ def test_a_failed_write_leaves_nothing_and_the_old_file(tmp_path: pathlib.Path) 
         fail(name)
     assert os.listdir(tmp_path) == ["a"]
     assert (tmp_path / "a").read_text() == "old"
+
+
+# --- maps and prepared scenes
+
+
+def test_a_map_that_was_changed_since_is_made_again_and_says_so(
+    tiny_run: TinyRun, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    segment(str(tiny_run.workdir), [tiny_run.scenes], str(out), console=QUIET)
+    path = sorted(out.glob("*.img"))[0]
+    whole = path.read_bytes()
+    flip(path, 100, 1)  # of the same size
+    segment(str(tiny_run.workdir), [tiny_run.scenes], str(out))
+    shown = capsys.readouterr().out
+    assert f"segmented anew, because the content of {path.name} has changed" in shown
+    assert shown.count("complete already") == 1
+    assert path.read_bytes() == whole
+
+
+def prepared(tmp_path: pathlib.Path) -> pathlib.Path:
+    from dgc_jax.data.cube import open_cube
+    from dgc_jax.data.prepare import prepare
+
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((40, 70, 9), np.float32))
+    prepare(open_cube(tmp_path / "x.npy"), tmp_path / "out")
+    return tmp_path / "out/x.zarr"
+
+
+def test_a_prepared_scene_is_verified_by_its_checksums(tmp_path: pathlib.Path) -> None:
+    from dgc_jax.cli import main
+
+    store = prepared(tmp_path)
+
+    def verify() -> click.testing.Result:
+        return click.testing.CliRunner().invoke(main, ["inspect", str(store), "--verify"])
+
+    done = verify()
+    assert done.exit_code == 0
+    assert "files are what they were" in done.output
+    chunk = largest(store / "c")
+    flip(chunk, chunk.stat().st_size // 2, 0)
+    done = verify()
+    assert done.exit_code == 2
+    assert f"expected {chunk.relative_to(store)} as it was written, found another" in done.output
+    (store / "checksums.json").unlink()
+    assert "expected a scene of dgc prepare, which has checksums" in verify().output
+
+
+@pytest.mark.parametrize("damage", [os.remove, lambda path: os.truncate(path, 10)])
+def test_a_missing_chunk_of_a_prepared_scene_is_not_taken_for_no_data(
+    tmp_path: pathlib.Path, damage
+) -> None:
+    from dgc_jax.data.cube import open_cube
+
+    store = prepared(tmp_path)
+    open_cube(store)
+    chunk = largest(store / "c")
+    damage(chunk)
+    with pytest.raises(InputError, match=f"{chunk.relative_to(store)} (is missing|to have)"):
+        open_cube(store)
+
+
+@pytest.mark.parametrize("name", ["../../x.npy", "/etc/passwd"])
+def test_checksums_are_of_files_in_the_folder_alone(tmp_path: pathlib.Path, name: str) -> None:
+    from dgc_jax.data.cube import open_cube
+
+    store = prepared(tmp_path)
+    (store / "checksums.json").write_text(json.dumps({name: {"bytes": 1, "sha256": ""}}))
+    with pytest.raises(InputError, match="expected files of its folder"):
+        open_cube(store)

@@ -22,7 +22,7 @@ import rich.progress
 import tensorstore as ts
 
 from dgc_jax import manifest
-from dgc_jax.data import provenance
+from dgc_jax.data import checksums, provenance
 from dgc_jax.data.cube import Cube
 from dgc_jax.errors import InputError, StorageError, is_full, unwritten
 from dgc_jax.names import utf8_path
@@ -169,6 +169,7 @@ def prepare(
             geo=cube.geo,
         )
         _copy(cube, store, computed, progress)
+        checksums.write(unfinished)
         shutil.rmtree(path, ignore_errors=True)
         os.rename(unfinished, path)
         manifest.finish(out, "prepared", cube.name, source, [file])
@@ -196,14 +197,16 @@ def _copy(
     shard = store.chunk_layout.write_chunk.shape or (rows, columns)
     windows = _windows(rows, columns, shard[0] or rows, shard[1] or columns)
     writing: ts.WriteFutures | None = None
-    for (row, column, height, width), block in read(cube, windows):
+    try:
+        for (row, column, height, width), block in read(cube, windows):
+            if writing is not None:
+                writing.result()
+            writing = store[row : row + height, column : column + width].write(block)
+            if progress is not None and task is not None:
+                progress.advance(task, height * width)
+    finally:  # else it might still write when the folder is made anew
         if writing is not None:
             writing.result()
-        writing = store[row : row + height, column : column + width].write(block)
-        if progress is not None and task is not None:
-            progress.advance(task, height * width)
-    if writing is not None:
-        writing.result()
 
 
 _Window = tuple[int, int, int, int]  # row, column, height, width
