@@ -198,3 +198,8 @@ def test_a_constant_band_far_from_the_others_changes_nothing(kind, value):
 def test_a_constant_band_among_the_others_stays():
     crops = np.insert(halves(6), 3, 0.25, axis=-1)
     np.testing.assert_array_equal(fit(crops, EVERYWHERE).bins, np.eye(7))
+
+
+@pytest.mark.parametrize("kind", normalisation.KINDS)
+def test_a_scene_of_one_material_is_fitted(kind):
+    fit(np.broadcast_to(np.float32([0.1, 0.3, 0.2]), (1, 16, 16, 3)), EVERYWHERE, kind=kind)

@@ -129,12 +129,17 @@ def fit(
         kind=kind,
     )
     some = np.asarray(normalise(jnp.asarray(spectra[:: max(1, len(spectra) // _SOME)]), constants))
-    if not some.std(axis=0).max() > 1e-6 * np.abs(some).max():
+    if _differ(spectra) and not _differ(some):
         raise InputError(
             f"data.normalisation: expected spectra that differ, found all alike after {kind!r} "
             f"({weights.shape[1]} bands after binning); choose another one."
         )
     return constants
+
+
+def _differ(spectra: np.ndarray) -> bool:
+    """Whether the pixels of `[pixel, bin]` differ by more than rounding."""
+    return bool(spectra.std(axis=0, dtype=np.float64).max() > 1e-6 * np.abs(spectra).max())
 
 
 def _tells(spectra: np.ndarray) -> np.ndarray:
