@@ -1,7 +1,7 @@
 """The `dgc` command: look at scenes, prepare them, train, and apply trained models.
 
-Exit status: 0 done, 1 some scenes or another process failed or training diverged, 2 bad input or
-usage.
+Exit status: 0 done, 1 some scenes or another process failed, training diverged or the disk is full,
+2 bad input or usage.
 """
 
 import concurrent.futures.process
