@@ -4,7 +4,8 @@ Any field of the configuration can be set: `--config.data.scenes='cubes/*.hdr'`.
 `--workdir` the run goes to runs/<name of the configuration>. `dgc train` does the same without a
 clone. On a cluster (docs/cluster.md) add
 `--distributed`, or `--coordinator=HOST:PORT --num_processes=N --process_id=I`. Exit status: 0 done,
-1 training diverged or another process stopped, 2 bad input or usage.
+1 training diverged, the disk is full or another process stopped, 2 bad input or usage; with
+DGC_DEBUG=1 a refusal shows where it comes from.
 """
 
 import os
@@ -15,7 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dgc_jax import compiled, configuration, names, training
-from dgc_jax.errors import DivergedError, InputError, LostError, flag_error
+from dgc_jax.errors import InputError, end, flag_error
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", short_name="c")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -45,9 +46,11 @@ def main(arguments: list[str]) -> int:
                 "detect": _DETECT.value,
             },
         )
-    except (InputError, DivergedError, LostError) as error:
-        print(f"launch.py: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
+    except Exception as error:
+        status = end("launch.py", error)
+        if status is None:
+            raise
+        return status
     return 0
 
 

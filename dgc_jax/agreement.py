@@ -21,7 +21,7 @@ import numpy as np
 import rich.console
 from PIL import Image
 
-from dgc_jax import configuration, lock, manifest, seeds
+from dgc_jax import configuration, lock, manifest, seeds, terminal
 from dgc_jax.apply import metrics, stability, view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.config import Config
@@ -84,7 +84,7 @@ def compare_seeds(
         DivergedError: if a loss is not finite.
         LostError: if the process of a seed fails.
     """
-    console = console or rich.console.Console()
+    console = console or terminal.Console()
     for option, value, least in (("--seeds", number, 2), ("--at-once", at_once, 1)):
         if not least <= value <= 255:
             raise InputError(f"{option}: expected a number from {least} to 255, found {value}.")

@@ -1,7 +1,7 @@
 """The `dgc` command: look at scenes, prepare them, train, and apply trained models.
 
-Exit status: 0 done, 1 some scenes or another process failed or training diverged, 2 bad input or
-usage.
+Exit status: 0 done, 1 some scenes or another process failed, training diverged or the disk is full,
+2 bad input or usage.
 """
 
 import concurrent.futures.process
@@ -14,20 +14,19 @@ from typing import Any
 
 import click
 import PIL.Image
-import rich.console
 import rich.table
 import rich.text
 from rich.progress import Progress
 
-from dgc_jax import cli_train, compiled, words
-from dgc_jax.data import preflight
+from dgc_jax import cli_train, compiled, terminal, words
+from dgc_jax.data import checksums, preflight
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.detect import scene_name, scene_stem
 from dgc_jax.data.formats.zarr import is_store
 from dgc_jax.data.prepare import prepare, store_path, why_unprepared
 from dgc_jax.data.scenes import find_scenes, open_recognised, open_scenes
-from dgc_jax.errors import DivergedError, InputError, LostError, on_a_device
+from dgc_jax.errors import InputError, end, on_a_device
 from dgc_jax.lock import alone
 from dgc_jax.names import show_all
 
@@ -59,15 +58,22 @@ class _Group(click.Group):
             show_all()
             with on_a_device():
                 return super().invoke(ctx)
-        except (InputError, DivergedError, LostError) as error:
-            click.echo(f"dgc: {error}", err=True)
-            ctx.exit(2 if isinstance(error, InputError) else 1)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except Exception as error:
+            status = end("dgc", error)
+            if status is None:
+                raise
+            ctx.exit(status)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dgc-jax")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show where a refusal comes from; also DGC_DEBUG=1.")
+def main(debug: bool) -> None:
     """Label-free segmentation of hyperspectral images by Deep Global Clustering."""
+    if debug:
+        os.environ["DGC_DEBUG"] = "1"  # also of the processes that it starts
 
 
 def _reading_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -123,17 +129,30 @@ def _open(path: str, options: dict[str, Any]) -> Cube:
 @click.argument("scenes", nargs=-1, required=True)
 @click.option("--png", type=click.Path(), help="Also write a picture of one scene to this file.")
 @click.option("--show", is_flag=True, help="Also show a picture of one scene in the terminal.")
+@click.option("--verify", is_flag=True, help="Read all of a prepared scene, by its checksums.")
 @_scene_options
-def inspect(scenes: tuple[str, ...], png: str | None, show: bool, **options: Any) -> None:
+def inspect(
+    scenes: tuple[str, ...], png: str | None, show: bool, verify: bool, **options: Any
+) -> None:
     """Print what is understood of SCENES, what looks wrong, and the range of their values.
 
     Of one file everything; of folders, globs and several files a table, a line a scene.
     """
     if len(scenes) > 1 or _is_many(scenes[0]):
-        if png or show:
-            raise InputError(f"--png and --show take one scene, found {', '.join(scenes)}.")
+        if png or show or verify:
+            raise InputError(
+                f"--png, --show and --verify take one scene, found {', '.join(scenes)}."
+            )
         _inspect_all(scenes, options)
         return
+    if verify:
+        number = checksums.check(scenes[0], content=True)
+        if number is None:
+            raise InputError(
+                f"--verify: expected a scene of dgc prepare, which has checksums, found "
+                f"{scenes[0]} without; leave --verify out, or prepare it again."
+            )
+        click.echo(f"{'verified':<15} {number} files are what they were")
     cube = _open(scenes[0], options)
     facts, warnings = describe(cube)
     for name, text in facts:
@@ -158,7 +177,7 @@ def _inspect_all(scenes: tuple[str, ...], options: dict[str, Any]) -> None:
     if options.pop("keep_bad_bands"):
         raise InputError("--keep-bad-bands takes one scene, found several; inspect one by one.")
     found = open_scenes(scenes, common_grid=False, wrong=wrong, **options)
-    console = rich.console.Console()
+    console = terminal.Console()
     seen = preflight.look(found)
     preflight.show(seen, wrong, console)
     try:
@@ -182,7 +201,7 @@ def _draw(cube: Cube, png: str | None, show: bool) -> None:
             PIL.Image.fromarray(picture).save(temporary, "PNG")
         click.echo(f"{'picture':<15} {png}")
     if show:
-        print_picture(picture, rich.console.Console())
+        print_picture(picture, terminal.Console())
 
 
 @main.command("prepare")
@@ -201,18 +220,24 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
 
     Safe to interrupt and run again: finished scenes are skipped.
     """
+    from dgc_jax.show.files import still_there  # only here, as in other commands
+
     paths = find_scenes(scenes, companions=("{stem}_labels.*", *(options[k] for k in _BESIDE)))
-    failed = 0
-    console = rich.console.Console()
+    failed, whole = 0, list[str]()
+    console = terminal.Console()
     with (
         alone(out, "--out"),
         Progress(
             console=console, disable=not console.is_terminal, redirect_stderr=False
         ) as progress,
     ):
-        for done, line in _prepared(paths, out, options, workers, progress):
+        for path, (done, line) in zip(
+            paths, _prepared(paths, out, options, workers, progress), strict=True
+        ):
             failed += not done
             click.echo(line, err=not done)
+            whole += [f"{scene_name(path)}.zarr"] * done
+        still_there(out, whole)
     if failed:
         raise SystemExit(2 if failed == len(paths) else 1)
 
@@ -310,7 +335,7 @@ def segment(
     from dgc_jax import commands, processes  # only here: JAX takes a second to import
 
     with processes.joined(coordinator, num_processes, process_id, detect=distributed):
-        console = rich.console.Console(quiet=not processes.first())
+        console = terminal.Console(quiet=not processes.first())
         wrong = commands.segment(
             workdir,
             scenes,
@@ -364,7 +389,7 @@ def evaluate(
     from dgc_jax.show.files import replacing
     from dgc_jax.show.tables import print_scores
 
-    console = rich.console.Console()
+    console = terminal.Console()
     result = commands.evaluate(
         workdir,
         labels,
@@ -409,7 +434,7 @@ def merge(
     table = rich.table.Table("id", "name", "of the finest clusters")
     for group in found:
         table.add_row(str(group.id), rich.text.Text(group.name), words.as_ranges(group.of))
-    console = rich.console.Console()
+    console = terminal.Console()
     console.print(table)
     usual = f"view-{len(found)}.json"
     if out is None and os.path.basename(path) != usual:
@@ -439,7 +464,7 @@ def write_report(
     """
     from dgc_jax.reporting import report  # only here: JAX takes a second to import
 
-    console = rich.console.Console()
+    console = terminal.Console()
     path = report(
         workdir,
         scenes or None,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import rich.console
 
-from dgc_jax import lock, manifest, processes
+from dgc_jax import documents, lock, manifest, processes, terminal
 from dgc_jax.apply import likeness, view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.config import stored
@@ -33,7 +33,7 @@ from dgc_jax.experiment import add_scene, scored
 from dgc_jax.phases import phase, track
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables, together
-from dgc_jax.show.files import replacing
+from dgc_jax.show.files import replacing, still_there
 from dgc_jax.train import options
 
 _CONFIDENCE = "confidence.csv"
@@ -77,8 +77,9 @@ def segment(
     Raises:
         InputError: if there is no model, no scene, or the folder cannot be used: another process
             is at work in it, or files would be overwritten that are not those of the scene.
+        StorageError: the disk is full, or what was written was removed meanwhile.
     """
-    console = console or rich.console.Console()
+    console = console or terminal.Console()
     unknown = [name for name in formats if name not in results.FORMATS]
     if unknown or not formats:
         raise InputError(
@@ -150,6 +151,9 @@ def segment(
             with phase(console, "writing spectra and areas"):
                 _sum_up(out, segmenter, summaries, confidence)
             _tell_of_others(out, paths, console)
+            whole = [scene_name(path) for path, why in wrong.items() if why is None]
+            of = [results.files(n, formats, segmenter, confidence=confidence) for n in whole]
+            still_there(out, [manifest.NAME, *results.TABLES, *itertools.chain(*of)])
     return wrong
 
 
@@ -215,7 +219,7 @@ def evaluate(
     Raises:
         InputError: if there is no model, no scene, no label map, or one cannot be used.
     """
-    console = console or rich.console.Console()
+    console = console or terminal.Console()
     segmenter = model = load(workdir)
     groups = None if view_path is None else view.read(view_path, segmenter)
     becomes = None
@@ -308,12 +312,11 @@ def _view_path(workdir: str, groups: int, content: str) -> str:
     for number in itertools.count(1):
         path = os.path.join(workdir, f"view-{groups}{f'-{number}' if number > 1 else ''}.json")
         try:
-            with open(path, encoding="utf-8") as file:
-                if json.loads(file.read()) == json.loads(content):
-                    return path
+            if documents.read(path, Any, "a view", "") == json.loads(content):
+                return path
         except FileNotFoundError:
             return path
-        except (OSError, ValueError):
+        except InputError:  # something else, which stays
             continue
     raise AssertionError
 

@@ -11,7 +11,6 @@ comes out of here is a `dgc_jax.config.Config`.
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import sys
@@ -22,7 +21,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_dict, config_flags
 
-from dgc_jax import presets
+from dgc_jax import documents, presets
 from dgc_jax.config import Config, configure
 from dgc_jax.errors import InputError, flag_error
 from dgc_jax.stage import Stage, type_of
@@ -72,15 +71,16 @@ def of_workdir(workdir: str) -> Config:
     """
     path = os.path.join(workdir, "config.json")
     try:
-        with open(path, encoding="utf-8") as file:
-            return configure(json.load(file))
+        found = documents.read(path, dict[str, Any], "a configuration", "correct or delete it")
     except FileNotFoundError as error:
         raise InputError(
             f"{workdir}: expected the workdir of a run, found no config.json in it; name the "
             "folder that the run was started with."
         ) from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); correct or delete it.") from error
+    try:
+        return configure(found)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def name(path: str) -> str:

@@ -1,6 +1,7 @@
-"""The three exceptions that are told to a person in one sentence, without a traceback."""
+"""The exceptions that are told to a person in one sentence, without a traceback."""
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -8,6 +9,12 @@ import traceback
 from collections.abc import Iterator
 
 from dgc_jax import names
+
+# What libraries without an error number say: TensorStore and HDF5, NumPy.
+_FULL = (
+    "No space left on device|Disk quota exceeded|File too large|"
+    r"Not enough free space|\d+ requested and \d+ written"
+)
 
 
 class InputError(ValueError):
@@ -18,7 +25,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(names.text(message))
+        super().__init__(names.shown(message).replace("\n", "\\n"))
 
 
 class DivergedError(ArithmeticError):
@@ -27,6 +34,99 @@ class DivergedError(ArithmeticError):
 
 class LostError(ConnectionError):
     """Another process of the same job has stopped; told by commands, which exit with status 1."""
+
+
+class StorageError(Exception):
+    """What a command writes to failed while it was at work: full, or removed; exit status 1."""
+
+
+def told(error: BaseException) -> tuple[str, int] | None:
+    """What to tell of an exception that ended a command, and the exit status.
+
+    Returns:
+        None for a fault of this program, of which the traceback is to be shown.
+    """
+    if isinstance(error, InputError):
+        return str(error), 2
+    if isinstance(error, DivergedError | LostError | StorageError):
+        return names.shown(str(error)), 1
+    full = find_full(error)
+    if full is None:
+        return None
+    where = getattr(full, "filename", None)
+    place = f"{names.shown(os.fsdecode(where))}: " if isinstance(where, str | bytes) else ""
+    return (
+        f"{place}the disk is full ({_full(full)}): make room and give the same command again, "
+        "which goes on from what is whole."
+    ), 1
+
+
+def end(program: str, error: BaseException) -> int | None:
+    """Tells of an exception that ended a command, on standard error.
+
+    With DGC_DEBUG in the environment its traceback and its causes come before.
+
+    Args:
+        program: its name, to begin the line with.
+        error: the exception.
+
+    Returns:
+        The exit status; None (and nothing is told) for a fault of this program.
+    """
+    found = told(error)
+    if found is None:
+        return None
+    if os.environ.get("DGC_DEBUG", "0") not in ("", "0"):
+        traceback.print_exception(error)
+    print(f"{program}: {found[0]}", file=sys.stderr)
+    return found[1]
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an exception says that a disk, a quota or a limit of files is exhausted."""
+    return _full(error) is not None
+
+
+def _full(error: BaseException) -> str | None:
+    """In which words it says so."""
+    if isinstance(error, OSError) and error.errno is not None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return os.strerror(error.errno) if full else None
+    found = re.search(_FULL, str(error))
+    return found[0] if found else None
+
+
+def find_full(error: BaseException) -> Exception | None:
+    """Of an exception and those that it came from the one that says that a disk is full."""
+    seen: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in seen:
+        if isinstance(each, Exception) and is_full(each):
+            return each
+        seen.append(each)
+        each = each.__cause__ or each.__context__
+    return None
+
+
+def unwritten(path: str | os.PathLike[str], error: Exception) -> Exception:
+    """What to raise where writing has failed.
+
+    Args:
+        path: that was to be written.
+        error: what was raised.
+
+    Returns:
+        A `StorageError` if the disk is full, else an `InputError`.
+    """
+    if is_full(error):
+        return StorageError(
+            f"{os.fspath(path)} cannot be written, because the disk is full ({_full(error)}): "
+            "make room and give the same command again, which goes on from what is whole."
+        )
+    return InputError(
+        f"{os.fspath(path)} cannot be written ({reason(error)}); "
+        "choose an output folder that can be."
+    )
 
 
 @contextlib.contextmanager
@@ -46,7 +146,7 @@ def reading(what: str, remedy: str = "copy or download it again") -> Iterator[No
     """
     try:
         yield
-    except InputError:
+    except (InputError, StorageError):
         raise
     except MemoryError as error:
         raise InputError(

@@ -11,6 +11,7 @@ Many processes (`dgc_jax.processes`) train and segment together, and the first s
 """
 
 import contextlib
+import itertools
 import json
 import os
 import warnings
@@ -21,17 +22,18 @@ import jax
 import numpy as np
 import rich.console
 
-from dgc_jax import lock, manifest, names, processes
+from dgc_jax import lock, manifest, names, processes, terminal
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.config import Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, StorageError
 from dgc_jax.model import tree
 from dgc_jax.phases import phase, track
+from dgc_jax.reporting import read_summary
 from dgc_jax.show import probes, results, together
-from dgc_jax.show.files import replacing
+from dgc_jax.show.files import replacing, still_there
 from dgc_jax.show.palette import colours
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
@@ -68,8 +70,9 @@ def run(
         InputError: if the configuration, the scenes or the workdir cannot be used: it is of
             another configuration, its scenes have changed since, or another process is at work.
         DivergedError: if a loss is not finite.
+        StorageError: if the disk is full, or something was removed meanwhile.
     """
-    console = console or rich.console.Console(quiet=not processes.first())
+    console = console or terminal.Console(quiet=not processes.first())
     config = options.check(config)
     with contextlib.ExitStack() as stack:
         with processes.agreeing(f"--workdir={workdir}"):
@@ -94,7 +97,7 @@ def _run(
                 found = options.names(config) if scenes is None else [s.cube.name for s in scenes]
                 _check_names(found, workdir)
     if processes.from_first(why is None):
-        summary = _read(summary_path)
+        summary = _summary(workdir)
         console.print(
             f"{workdir} is finished already ({summary['stopped_because']}).", soft_wrap=True
         )
@@ -129,7 +132,7 @@ def _run(
                 raise InputError(f"{path}: {why}")
         if not processes.first():
             processes.wait()
-            return _read(summary_path)
+            return _summary(workdir)
     for scene in track(trained.scenes, "segmenting", console):
         portrait = Portrait(segmenter, scene, len(trained.scenes))
         portraits.append(portrait)
@@ -181,6 +184,9 @@ def _run(
     source |= provenance.of_scenes(trained.scenes)
     manifest.finish(workdir, "report", _REPORT, source, [_REPORT])
     manifest.finish(workdir, "results", "run", labels, [_SUMMARY])
+    of = [results.files(s.areas[0].scene, ("envi", "png"), confidence=False) for s in summaries]
+    still_there(workdir, ["config.json", "metrics.jsonl", _SUMMARY, _REPORT, *results.TABLES])
+    still_there(maps, itertools.chain(*of))
     processes.wait()
     if summary["scores"]:
         print_scores(summary["scores"], console)
@@ -347,9 +353,12 @@ def scored(
     return metrics.scores(counts, names, background, table)
 
 
-def _read(path: str) -> dict[str, Any]:
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+def _summary(workdir: str) -> dict[str, Any]:
+    """The content of `summary.json`, which is there."""
+    found = read_summary(workdir)
+    if found is None:
+        raise StorageError(f"{os.path.join(workdir, _SUMMARY)} is not there any more.")
+    return found
 
 
 def _devices() -> str:

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, unwritten
 
 try:
     import fcntl
@@ -71,10 +71,7 @@ def _open_locked(path: str, option: str, wait: bool) -> int | None:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise InputError(
-                f"{path} cannot be written ({error.strerror or error}); "
-                "choose a folder that can be."
-            ) from error
+            raise unwritten(path, error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:

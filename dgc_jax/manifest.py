@@ -6,13 +6,15 @@
                              "scene": [{"path": "/d/a.hdr", "bytes": 812, "modified": 17...}, ...],
                              "mask": null, ...},
                     "written_as": {"formats": ["envi", "png"], "confidence": false},
-                    "files": {"a.hdr": 388, "a.img": 576, ...}}}}
+                    "files": {"a.hdr": 388, "a.img": 576, ...},
+                    "checksums": {"a.hdr": "07f1...", ...}}}}
 
 Under each kind of output (`maps`, `tables`, `prepared`, `report`, `training`, `results`,
 `stability`) there is a record a name. A record is begun before the first of its files is written
 and finished after the last, each time by replacing the whole manifest, so that a process killed at
 any time leaves no output that is taken for another. An output *is finished* if its record says so,
-its `from` is what it would be made from now, and its files are there with their sizes in bytes.
+its `from` is what it would be made from now, and its files are there with their sizes in bytes and
+their checksums (SHA-256).
 
 A file or folder that something was made from is known by path, size and time of its last change
 (ns since 1970); of a remote one only the address is known.
@@ -24,9 +26,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
-from dgc_jax.errors import InputError
+from dgc_jax import documents
+from dgc_jax.errors import InputError, unwritten
 from dgc_jax.lock import turn
 from dgc_jax.show.files import replacing
 
@@ -45,13 +48,26 @@ class Record(NamedTuple):
         written_as: which form was chosen for it, such as `formats`, as JSON values.
         files: size in bytes of each of its files, by name in the folder; those that are to be
             written, of size 0, if it is not finished.
+        checksums: SHA-256 of some of the files, hexadecimal, by name.
     """
 
     finished: bool
     made_from: dict[str, Any]
     written_as: dict[str, Any]
     files: dict[str, int]
+    checksums: dict[str, str]
 
+
+_Entry = TypedDict(
+    "_Entry",
+    {
+        "finished": bool,
+        "from": dict[str, Any],
+        "written_as": dict[str, Any],
+        "files": dict[str, int],
+        "checksums": NotRequired[dict[str, str]],  # earlier versions kept none
+    },
+)
 
 Manifest = dict[str, dict[str, Record]]
 """Records by kind and name."""
@@ -64,38 +80,38 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
         InputError: if its `manifest.json` cannot be read, or is of another program or version.
     """
     path = os.path.join(folder, NAME)
+    what = "the manifest of an output folder of dgc_jax"
+    remedy = "name another folder, or remove it with the outputs beside it"
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-        if found.pop("format") != _FORMAT:
-            raise ValueError("another format")
-        return {
-            kind: {
-                name: Record(
-                    record["finished"] is True,
-                    dict(record["from"]),
-                    dict(record["written_as"]),
-                    {_inner(name): int(size) for name, size in record["files"].items()},
-                )
-                for name, record in records.items()
-            }
-            for kind, records in found.items()
-        }
-    except (FileNotFoundError, NotADirectoryError):
+        found = documents.read(path, dict[str, dict[str, _Entry] | int], what, remedy)
+    except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    if found.pop("format", None) != _FORMAT or any(isinstance(of, int) for of in found.values()):
         raise InputError(
-            f"{path}: expected the manifest of an output folder of dgc_jax, found something else "
-            f"({getattr(error, 'strerror', None) or error}); name another folder, or remove it "
-            "with the outputs beside it."
-        ) from error
+            f"{path}: expected {what}, found something else (another format); {remedy}."
+        )
+    outside = [file for of in found.values() for each in of.values() for file in each["files"]]
+    for file in filter(_is_outside, outside):  # what others wrote must not remove more
+        raise InputError(
+            f"{path}: expected {what}, found something else (a file {file!r} outside it); {remedy}."
+        )
+    return {
+        kind: {
+            name: Record(
+                each["finished"],
+                each["from"],
+                each["written_as"],
+                each["files"],
+                each.get("checksums", {}),
+            )
+            for name, each in records.items()
+        }
+        for kind, records in found.items()
+    }
 
 
-def _inner(name: str) -> str:
-    """The name of a file that lies in the folder: what others wrote must not remove more."""
-    if os.path.isabs(name) or os.pardir in name.split("/"):
-        raise ValueError(f"a file {name!r} outside the folder")
-    return name
+def _is_outside(name: str) -> bool:
+    return os.path.isabs(name) or os.pardir in name.split("/")
 
 
 def get(folder: str | os.PathLike[str], kind: str, name: str) -> Record | None:
@@ -120,7 +136,7 @@ def begin(folder: str | os.PathLike[str], kind: str, name: str, files: Iterable[
         known = {} if before is None else before.files
         written = {} if before is None else before.written_as
         names = dict.fromkeys([*known, *files], 0)
-        records.setdefault(kind, {})[name] = Record(False, {}, written, names)
+        records.setdefault(kind, {})[name] = Record(False, {}, written, names, {})
 
 
 def finish(
@@ -147,6 +163,7 @@ def finish(
     """
     sizes = {each: size(os.path.join(folder, each)) for each in files}
     there = {each: bytes_ for each, bytes_ in sorted(sizes.items()) if bytes_ is not None}
+    sums = {each: sum_ for each in there if (sum_ := _sum(os.path.join(folder, each)))}
     with _changing(folder) as records:
         before = records.get(kind, {}).get(name)
         others = {
@@ -158,7 +175,7 @@ def finish(
         }
         left = set() if before is None else set(before.files) - set(there) - others
         records.setdefault(kind, {})[name] = Record(
-            True, _plain(made_from), _plain(written_as or {}), there
+            True, _plain(made_from), _plain(written_as or {}), there, sums
         )
         for each in left:
             _remove(os.path.join(folder, each))
@@ -205,6 +222,8 @@ def why_unfinished(
             return f"nothing says what {each} was made from"
         if found != record.files[each]:
             return f"{each} has {found} bytes, and had {record.files[each]}"
+        if each in record.checksums and _sum(os.path.join(folder, each)) != record.checksums[each]:
+            return f"the content of {each} has changed"
     return None
 
 
@@ -298,6 +317,15 @@ def size(path: str) -> int | None:
         return None
 
 
+def _sum(path: str) -> str | None:
+    """SHA-256 of a file; None if it is a folder (a store, see `dgc_jax.data.checksums`) or gone."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
 def digest(*parts: Any) -> str:
     """A fingerprint (SHA-256, hexadecimal) of JSON values, bytes and NumPy arrays."""
     whole = hashlib.sha256()
@@ -372,6 +400,7 @@ def _changing(folder: str | os.PathLike[str]) -> Iterator[Manifest]:
                         "from": record.made_from,
                         "written_as": record.written_as,
                         "files": record.files,
+                        "checksums": record.checksums,
                     }
                     for name, record in sorted(of.items())
                 }
@@ -380,10 +409,7 @@ def _changing(folder: str | os.PathLike[str]) -> Iterator[Manifest]:
             with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
                 json.dump(content, file, indent=1)
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror or error}); "
-            "choose an output folder that can be."
-        ) from error
+        raise unwritten(path, error) from error
 
 
 def _remove(path: str) -> None:

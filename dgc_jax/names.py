@@ -5,6 +5,9 @@ file is found again. The one rule: wherever a name is shown or becomes the name 
 each of these bytes is the letter of Windows-1252, `è` for E8. Scenes are named so, and with them
 their maps and what tables, JSON and reports call them; messages and lines on the screen are written
 so. Libraries that take UTF-8 paths alone are given a link to the file (`utf8_path`).
+
+A name may also hold what steers a terminal. Where it is shown, that is shown as what it is
+(`shown`), and what this process writes to its terminal is shown in the same way (`show_all`).
 """
 
 import atexit
@@ -17,6 +20,10 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
+from typing import Any
+
+from dgc_jax import temporary
 
 _HANDLER = "dgc-names"
 
@@ -34,12 +41,43 @@ def text(name: str) -> str:
     )
 
 
+# C0 but tab and line feed, DEL, C1, line separators, and what turns the direction of writing.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def shown(name: str) -> str:
+    """A name or sentence as a terminal may show it: `text`, with control characters escaped."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text(name))
+
+
+class _Shown:
+    """A stream that writes text as `shown`; everything else of it is that of the stream within."""
+
+    def __init__(self, stream: Any) -> None:
+        self.rich_proxied_file = stream  # where rich writes its colours, see `dgc_jax.terminal`
+
+    def write(self, content: str) -> int:
+        return self.rich_proxied_file.write(shown(content))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.rich_proxied_file.writelines(map(shown, lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+
 def show_all() -> None:
-    """Lets this process print any name: streams that cannot write a letter write `text` of it."""
+    """Lets this process print any name: its streams write `shown` of it, in letters they know."""
     codecs.register_error(_HANDLER, _shown)
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None or isinstance(stream, _Shown):
+            continue
         with contextlib.suppress(AttributeError, ValueError):  # not a stream of the system's
-            stream.reconfigure(errors=_HANDLER)  # type: ignore[union-attr]
+            stream.reconfigure(errors=_HANDLER)
+        setattr(sys, name, _Shown(stream))
 
 
 def _shown(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -80,6 +118,7 @@ def _link(target: str) -> str:
 
 @functools.cache
 def _links() -> str:
-    folder = tempfile.mkdtemp(prefix="dgc-links-")
+    folder = temporary.path(tempfile.gettempdir())
+    os.mkdir(folder, 0o700)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)  # the links, not what they point to
     return folder

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from dgc_jax.errors import InputError, LostError
+from dgc_jax.errors import InputError, LostError, StorageError
 
 _PATIENCE = 30  # seconds without a heartbeat after which a process counts as dead
 _FAREWELL = 2  # seconds
@@ -113,10 +113,10 @@ def agreeing(what: str) -> Iterator[None]:
     Raises:
         InputError: the block's own, or if the block raised one in another process.
     """
-    problem: InputError | None = None
+    problem: InputError | StorageError | None = None
     try:
         yield
-    except InputError as error:
+    except (InputError, StorageError) as error:
         problem = error
     if np.all(_gathered(np.array(problem is None, np.uint8))):
         return

@@ -6,20 +6,20 @@
 Scenes are read as those of the training were, as far as nothing else is said.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import rich.console
 
-from dgc_jax import lock, manifest, names
+from dgc_jax import documents, lock, manifest, names, terminal
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.config import stored
 from dgc_jax.data import provenance
 from dgc_jax.errors import InputError
 from dgc_jax.phases import phase, track
+from dgc_jax.show.files import still_there
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
 from dgc_jax.train import options
@@ -55,7 +55,7 @@ def report(
         InputError: if there is no model, no scene, no label map where they are asked for, or the
             file cannot be written, because another process is at work in its folder, say.
     """
-    console = console or rich.console.Console()
+    console = console or terminal.Console()
     path = out or os.path.join(workdir, "report.html")
     if os.path.isdir(path):
         raise InputError(f"--out={path}: expected a file to write, found a folder; name a file.")
@@ -91,26 +91,77 @@ def report(
                 segmenter,
                 portraits,
                 title=names.text(os.path.basename(os.path.abspath(workdir))),
-                summary=_json(os.path.join(workdir, "summary.json")),
+                summary=read_summary(workdir),
                 history=history(workdir),
                 groups=groups,
                 stability=_stability(workdir, segmenter),
             )
         manifest.finish(folder, "report", name, source, [name])
+        still_there(folder, [name])
     return path
 
 
-def _json(path: str) -> dict[str, Any] | None:
-    """The content of a file that the program has written, or None if there is none."""
+class _Summary(TypedDict):
+    """What `summary.json` holds that is read again; earlier versions wrote less."""
+
+    steps: int
+    seconds: float
+    seed: int
+    clusters: int
+    stopped_because: str
+    nmi_between_epochs: float | None
+    scores: dict[str, Any] | None
+    device: NotRequired[str]
+    light: NotRequired[float]
+    training: NotRequired[str | None]
+    training_because: NotRequired[str | None]
+    agreement: NotRequired[float | None]
+
+
+def read_summary(workdir: str) -> dict[str, Any] | None:
+    """The content of a run's `summary.json`, or None if there is none.
+
+    Raises:
+        InputError: it is something else.
+    """
+    path = os.path.join(workdir, "summary.json")
     try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError):
+        return documents.read(path, _Summary, "the summary of a run", "delete it")
+    except FileNotFoundError:
         return None
+
+
+class _Seed(TypedDict):
+    model: str
+
+
+class _Pairs(TypedDict):
+    mean: float
+    min: float
+
+
+class _Level(TypedDict):
+    clusters: int
+    ari: _Pairs
+
+
+class _Suggested(TypedDict):
+    in_words: str
+
+
+class _Stability(TypedDict):
+    """What `stability.json` holds that a report shows."""
+
+    seeds: list[_Seed]
+    levels: list[_Level]
+    suggested: _Suggested
 
 
 def _stability(workdir: str, segmenter: Segmenter) -> dict[str, Any] | None:
     """What `dgc stability` has found of the seeds that this run is one of, or None."""
-    found = _json(os.path.join(os.path.abspath(workdir), os.pardir, "stability.json")) or {}
-    mine = any(seed["model"] == segmenter.identity for seed in found.get("seeds", ()))
-    return found if mine else None
+    path = os.path.normpath(os.path.join(os.path.abspath(workdir), os.pardir, "stability.json"))
+    try:
+        found = documents.read(path, _Stability, "what dgc stability has found", "delete it")
+    except FileNotFoundError:
+        return None
+    return found if any(seed["model"] == segmenter.identity for seed in found["seeds"]) else None

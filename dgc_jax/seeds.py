@@ -20,7 +20,7 @@ from typing import NamedTuple
 import rich.console
 
 from dgc_jax import compiled, configuration
-from dgc_jax.errors import DivergedError, InputError, LostError, on_a_device
+from dgc_jax.errors import InputError, LostError, end, on_a_device, unwritten
 from dgc_jax.experiment import run
 from dgc_jax.names import show_all
 
@@ -156,9 +156,7 @@ def _start(
                 command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=variables
             )
     except OSError as error:
-        raise InputError(
-            f"{log} cannot be written ({error.strerror or error}); choose a --workdir that can be."
-        ) from error
+        raise unwritten(log, error) from error
     return _Child(seed, process, log, time.monotonic())
 
 
@@ -188,9 +186,11 @@ def main(arguments: Sequence[str]) -> int:
         compiled.keep()
         with on_a_device():
             run(configuration.read(path, fields), workdir)
-    except (InputError, DivergedError) as error:
-        print(f"dgc: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
+    except Exception as error:
+        status = end("dgc", error)
+        if status is None:
+            raise
+        return status
     return 0
 
 

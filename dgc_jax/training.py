@@ -12,14 +12,23 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
-from dgc_jax import configuration, lock, names
+from dgc_jax import configuration, documents, lock, names
 from dgc_jax.config import check
-from dgc_jax.errors import InputError, on_a_device
+from dgc_jax.errors import on_a_device
 from dgc_jax.show.files import replacing
 
 _NOTE = "command.json"
+
+
+class _Note(TypedDict):
+    """What it holds."""
+
+    command: str
+    directory: str
+
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, that of shells."""
 
@@ -129,10 +138,6 @@ def _noted(workdir: str) -> dict[str, Any]:
     """What `_note` wrote; nothing of runs that `dgc_jax.run` or earlier versions made."""
     path = os.path.join(workdir, _NOTE)
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-        return {name: str(found[name]) for name in ("command", "directory")}
+        return documents.read(path, _Note, "the command of a run", "delete it")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error!r}); delete it.") from error

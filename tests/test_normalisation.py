@@ -135,3 +135,71 @@ def test_spectra_that_are_all_alike_are_refused_with_their_value(value):
     crops = np.full((1, 4, 4, 301), value, np.float32)
     with pytest.raises(InputError, match=f"spectra that differ, found the value {value:g} in"):
         fit(crops, np.ones((1, 4, 4), bool), wavelengths=VNIR)
+
+
+# --- scenes that numbers cannot hold, or that one band would decide
+
+
+def halves(bands: int, side: int = 16) -> np.ndarray:
+    """`[1, side, side, band]` of two materials, with noise."""
+    rng = np.random.default_rng(0)
+    two = np.stack([np.linspace(0.1, 0.2, bands), np.linspace(0.5, 0.3, bands)])
+    crops = two[(np.arange(side * side) // (side * side // 2)).reshape(side, side)]
+    return (crops + rng.normal(0, 0.005, crops.shape))[None].astype(np.float32)
+
+
+EVERYWHERE = np.ones((1, 16, 16), bool)
+
+
+@pytest.mark.parametrize("factor", [1e-41, 1e-35, 1e32, 1e37])
+def test_values_with_which_32_bits_cannot_compute_are_refused(factor):
+    with pytest.raises(InputError, match="32-bit numbers cannot be computed"):
+        fit(halves(6) * np.float32(factor), EVERYWHERE)
+
+
+@pytest.mark.parametrize("factor", [1e-20, 1e-4, 1e4, 1e20])
+@pytest.mark.parametrize("kind", ["global", "band", "snv", "l2", "log"])
+def test_units_make_no_difference(factor, kind):
+    one, other = (fit(halves(6) * np.float32(f), EVERYWHERE, kind=kind) for f in (1, factor))
+    crops = halves(6)
+    got = [np.asarray(normalise(to_bins(c, f), f)) for c, f in ((crops, one),)]
+    again = np.asarray(normalise(to_bins(crops * np.float32(factor), other), other))
+    np.testing.assert_allclose(again, got[0], rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["snv", "l2"])
+def test_one_band_that_its_normalisation_makes_all_alike_is_refused(kind):
+    with pytest.raises(InputError, match=rf"data\.normalisation: .* after '{kind}' \(1 bands"):
+        fit(halves(1), EVERYWHERE, kind=kind)
+
+
+@pytest.mark.parametrize("kind", ["global", "band"])
+@pytest.mark.parametrize("wavelengths", [None, np.array([450.0, 500, 550, 600, 650, 700])])
+def test_a_band_that_drowns_the_others_is_refused_by_name(kind, wavelengths):
+    crops = halves(6) * np.array([1, 1, 1e6, 1, 1, 1], np.float32)
+    named = "band 2" if wavelengths is None else r"band 2 \(550 nm\)"
+    with pytest.raises(InputError, match=rf"found those of {named} 1e\+06 times as large"):
+        fit(crops, EVERYWHERE, kind=kind, wavelengths=wavelengths)
+    fit(crops / np.array([1, 1, 1e3, 1, 1, 1], np.float32), EVERYWHERE, kind=kind)
+
+
+@pytest.mark.parametrize("kind", ["global", "band", "log"])
+@pytest.mark.parametrize("value", [-50.0, 1e3, 1e9])
+def test_a_constant_band_far_from_the_others_changes_nothing(kind, value):
+    crops = halves(6)
+    more = np.insert(crops, 3, value, axis=-1)
+    plain, fitted = fit(crops, EVERYWHERE, kind=kind), fit(more, EVERYWHERE, kind=kind)
+    want = np.asarray(normalise(to_bins(crops, plain), plain))
+    got = np.asarray(normalise(to_bins(more, fitted), fitted))
+    np.testing.assert_array_equal(np.ptp(got[..., 3]), 0)
+    np.testing.assert_allclose(np.delete(got, 3, axis=-1), want, rtol=1e-6, atol=1e-6)
+
+
+def test_a_constant_band_among_the_others_stays():
+    crops = np.insert(halves(6), 3, 0.25, axis=-1)
+    np.testing.assert_array_equal(fit(crops, EVERYWHERE).bins, np.eye(7))
+
+
+@pytest.mark.parametrize("kind", normalisation.KINDS)
+def test_a_scene_of_one_material_is_fitted(kind):
+    fit(np.broadcast_to(np.float32([0.1, 0.3, 0.2]), (1, 16, 16, 3)), EVERYWHERE, kind=kind)

@@ -22,8 +22,9 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
+from dgc_jax import temporary
 from dgc_jax.apply.segmenter import Segmenter
-from dgc_jax.errors import InputError
+from dgc_jax.errors import unwritten
 from dgc_jax.model.encoder import RADIUS
 from dgc_jax.model.mean_shift import block_size
 
@@ -132,15 +133,13 @@ def _without_source_paths() -> Iterator[None]:
 
 def _write(path: str, content: bytes) -> None:
     """Writes a file whole: under a temporary name in the same folder, then renamed."""
-    temporary = f"{path}.{os.getpid()}.tmp"
+    unfinished = temporary.path(os.path.dirname(os.path.abspath(path)))
     try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(temporary, "wb") as file:
+        os.makedirs(os.path.dirname(unfinished), exist_ok=True)
+        with open(unfinished, "wb") as file:
             file.write(content)
-        os.replace(temporary, path)
+        os.replace(unfinished, path)
     except OSError as error:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise InputError(
-            f"{path} cannot be written ({error.strerror or error}); choose a folder that can be."
-        ) from error
+        raise unwritten(path, error) from error
+    finally:
+        temporary.remove(unfinished)

@@ -16,11 +16,12 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import jax.numpy as jnp
 import numpy as np
 
+from dgc_jax import documents
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.errors import InputError
 
@@ -228,20 +229,24 @@ def read(path: str | os.PathLike[str], segmenter: Segmenter) -> tuple[Group, ...
             a view.
     """
     _check_whole(segmenter)
+    what, remedy = "a view as written by `dgc merge`", "make one with `dgc merge`"
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-        of_model = found["model"]
-        groups = tuple(_group(each) for each in found["clusters"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = documents.read(path, _View, what, remedy)
+    except FileNotFoundError as error:
         raise InputError(
-            f"{os.fspath(path)}: expected a view as written by `dgc merge`, found something else "
-            f"({getattr(error, 'strerror', None) or error}); make one with `dgc merge`."
+            f"{os.fspath(path)}: expected {what}, found no such file; {remedy}."
+        ) from error
+    of_model = found["model"]
+    try:
+        groups = tuple(_group(each) for each in found["clusters"])
+    except ValueError as error:
+        raise InputError(
+            f"{os.fspath(path)}: expected {what}, found something else ({error}); {remedy}."
         ) from error
     if of_model != segmenter.identity:
         raise InputError(
             f"{os.fspath(path)}: expected a view of this model, found one of another "
-            f"({str(of_model)[:12]}); make one with `dgc merge`."
+            f"({of_model[:12]}); make one with `dgc merge`."
         )
     members = sorted(k for group in groups for k in group.of)
     lowest = all(group.of and group.id == min(group.of) for group in groups)
@@ -253,10 +258,25 @@ def read(path: str | os.PathLike[str], segmenter: Segmenter) -> tuple[Group, ...
     return groups
 
 
-def _group(entry: Mapping[str, Any]) -> Group:
-    colour, name = entry["colour"], entry["name"]
-    if not (isinstance(colour, str) and re.fullmatch("#[0-9a-fA-F]{6}", colour)):
-        raise ValueError(f"colour {colour!r}, not #rrggbb")
-    if not (isinstance(name, str) and name.strip()):
-        raise ValueError(f"name {name!r}, not a text")
-    return Group(int(entry["id"]), tuple(sorted(int(k) for k in entry["of"])), name, colour)
+class _Entry(TypedDict):
+    """A group as its file holds it."""
+
+    id: int
+    of: list[int]
+    name: str
+    colour: str
+
+
+class _View(TypedDict):
+    """What the file holds."""
+
+    model: str
+    clusters: list[_Entry]
+
+
+def _group(entry: _Entry) -> Group:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", entry["colour"]):
+        raise ValueError(f"colour {entry['colour']!r}, not #rrggbb")
+    if not entry["name"].strip():
+        raise ValueError(f"name {entry['name']!r}, not a text")
+    return Group(entry["id"], tuple(sorted(entry["of"])), entry["name"], entry["colour"])

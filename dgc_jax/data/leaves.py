@@ -30,7 +30,7 @@ import rich.console
 import rich.progress
 import scipy.ndimage
 
-from dgc_jax import config
+from dgc_jax import config, terminal
 from dgc_jax.caches import cache_folder
 from dgc_jax.data import leaf_optics, leaf_shapes
 from dgc_jax.data.prepare import create_store
@@ -250,7 +250,7 @@ def write(folder: str, parameters: Leaves, progress: bool = True) -> None:
         if not missing:
             return
         _remove_leftovers(folder)
-        console = rich.console.Console(stderr=True, quiet=not progress)
+        console = terminal.Console(stderr=True, quiet=not progress)
         console.print(
             f"Simulating {len(missing)} leaf scenes in {folder}", markup=False, soft_wrap=True
         )

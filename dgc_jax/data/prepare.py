@@ -17,13 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import rich.markup
 import rich.progress
 import tensorstore as ts
 
 from dgc_jax import manifest
-from dgc_jax.data import provenance
+from dgc_jax.data import checksums, provenance
 from dgc_jax.data.cube import Cube
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, StorageError, is_full, unwritten
 from dgc_jax.names import utf8_path
 
 _SHARD_BYTES = 64 * 2**20
@@ -168,12 +169,15 @@ def prepare(
             geo=cube.geo,
         )
         _copy(cube, store, computed, progress)
+        checksums.write(unfinished)
         shutil.rmtree(path, ignore_errors=True)
         os.rename(unfinished, path)
         manifest.finish(out, "prepared", cube.name, source, [file])
-    except InputError:
+    except (InputError, StorageError):
         raise
     except (OSError, ValueError) as error:
+        if is_full(error):
+            raise unwritten(path, error) from error
         reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
         raise InputError(
             f"{path} cannot be written ({reason}): check the folder's permissions and free space."
@@ -186,19 +190,23 @@ def _copy(
 ) -> None:
     """Streams a scene into its store, shard by shard: one is read while another is written."""
     rows, columns, _ = cube.shape
-    task = None if progress is None else progress.add_task(cube.name, total=rows * columns)
+    task = None
+    if progress is not None:
+        task = progress.add_task(rich.markup.escape(cube.name), total=rows * columns)
     read = _reflectance if computed else _stored
     shard = store.chunk_layout.write_chunk.shape or (rows, columns)
     windows = _windows(rows, columns, shard[0] or rows, shard[1] or columns)
     writing: ts.WriteFutures | None = None
-    for (row, column, height, width), block in read(cube, windows):
+    try:
+        for (row, column, height, width), block in read(cube, windows):
+            if writing is not None:
+                writing.result()
+            writing = store[row : row + height, column : column + width].write(block)
+            if progress is not None and task is not None:
+                progress.advance(task, height * width)
+    finally:  # else it might still write when the folder is made anew
         if writing is not None:
             writing.result()
-        writing = store[row : row + height, column : column + width].write(block)
-        if progress is not None and task is not None:
-            progress.advance(task, height * width)
-    if writing is not None:
-        writing.result()
 
 
 _Window = tuple[int, int, int, int]  # row, column, height, width

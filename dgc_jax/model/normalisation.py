@@ -21,12 +21,18 @@ from dgc_jax.config import NORMALISATIONS as KINDS
 from dgc_jax.config import Data
 from dgc_jax.errors import InputError
 
+_LARGEST = 1e30  # squares and sums of more cannot be held in 32 bits
+_FAR = 10  # standard deviations of all others
+_DROWNED = 1e-4  # of the data set's deviation, see `dgc_jax.train.state._axes`
+_SOME = 10_000  # spectra by which a kind is tried
+
 
 class Normalisation(flax.struct.PyTreeNode):
     """Constants fitted once to a data set, and kept with the model.
 
     Attributes:
-        bins: `[band, bin]` averaging weights; every column sums to 1.
+        bins: `[band, bin]` averaging weights; every column sums to 1, or is 0 for a bin that is
+            constant and far from all others, and left out.
         scale: `[]` standard deviation of the data set's binned reflectance.
         mean: `[bin]` mean of each bin over the data set, in units of `scale`.
         deviation: `[bin]` standard deviation of each bin, in units of `scale`.
@@ -83,7 +89,9 @@ def fit(
         kind: one of `KINDS`.
 
     Raises:
-        InputError: if `kind` is unknown, if no sampled pixel is valid or all are alike.
+        InputError: if `kind` is unknown, if no sampled pixel is valid or all are alike, also after
+            the normalisation, if values are too large or small to be computed with, or if those of
+            a few bands drown the others.
     """
     if kind not in KINDS:
         raise InputError(f"data.normalisation: expected one of {', '.join(KINDS)}, found {kind!r}.")
@@ -94,7 +102,17 @@ def fit(
             "data.scenes: expected valid pixels, found none in the crops that were sampled; "
             "check the ignore value and data.mask with `dgc inspect`."
         )
-    scale = float(np.std(spectra, dtype=np.float64))
+    highest = float(np.abs(spectra).max())
+    if highest > _LARGEST or 0 < highest < 1 / _LARGEST:
+        raise InputError(
+            f"data.scenes: expected reflectance, found values of up to {highest:.2g} in size, with "
+            "which 32-bit numbers cannot be computed; check the files with `dgc inspect`, and give "
+            "them another scale factor or ignore value."
+        )
+    tells = _tells(spectra)
+    if not tells.all():
+        weights, spectra = weights * tells, spectra * tells
+    scale = float(np.std(spectra[:, tells], dtype=np.float64))
     # Rounding of the bins' means leaves a trace of a deviation in constant spectra.
     if not scale > 1e-6 * np.abs(spectra).max():
         raise InputError(
@@ -102,12 +120,65 @@ def fit(
             "every valid pixel and band; check data.variable and the files with `dgc inspect`."
         )
     spectra = spectra / np.float32(scale)
-    return Normalisation(
+    _check_scales(spectra, weights, wavelengths)
+    constants = Normalisation(
         bins=jnp.asarray(weights),
         scale=jnp.float32(scale),
         mean=jnp.asarray(spectra.mean(axis=0, dtype=np.float64), jnp.float32),
         deviation=jnp.asarray(np.maximum(spectra.std(axis=0, dtype=np.float64), 1e-3), jnp.float32),
         kind=kind,
+    )
+    some = np.asarray(normalise(jnp.asarray(spectra[:: max(1, len(spectra) // _SOME)]), constants))
+    if _differ(spectra) and not _differ(some):
+        raise InputError(
+            f"data.normalisation: expected spectra that differ, found all alike after {kind!r} "
+            f"({weights.shape[1]} bands after binning); choose another one."
+        )
+    return constants
+
+
+def _differ(spectra: np.ndarray) -> bool:
+    """Whether the pixels of `[pixel, bin]` differ by more than rounding."""
+    return bool(spectra.std(axis=0, dtype=np.float64).max() > 1e-6 * np.abs(spectra).max())
+
+
+def _tells(spectra: np.ndarray) -> np.ndarray:
+    """`[bin]` bool: which bins are not both constant and far from the values of all others.
+
+    Such bins tell nothing, and their distance would count as the spread of the data set.
+    """
+    varies = spectra.std(axis=0, dtype=np.float64) > 1e-6 * np.abs(spectra).max(axis=0)
+    if varies.all() or not varies.any():
+        return np.ones_like(varies)
+    others = spectra[:, varies]
+    distance = np.abs(spectra[0] - others.mean(dtype=np.float64))
+    return varies | (distance <= _FAR * others.std(dtype=np.float64))
+
+
+def _check_scales(spectra: np.ndarray, weights: np.ndarray, wavelengths: np.ndarray | None) -> None:
+    """Refuses data sets in which few bins drown the others.
+
+    Args:
+        spectra: `[pixel, bin]` in units of their deviation, 0 in bins that are left out.
+        weights: `[band, bin]`, likewise.
+        wavelengths: `[band]` nm, or None.
+
+    Raises:
+        InputError: half of the bins that vary, or more, vary by less than can be told apart.
+    """
+    sizes = np.abs(spectra).max(axis=0)
+    spread = spectra.std(axis=0, dtype=np.float64)
+    small = spread[spread > 1e-6 * sizes] < _DROWNED
+    if np.count_nonzero(small) * 2 < max(len(small), 1):
+        return
+    band = int(np.argmax(weights[:, int(np.argmax(sizes))]))
+    at, how = "", "in the file"
+    if wavelengths is not None:
+        at, how = f" ({wavelengths[band]:g} nm)", "with data.drop"
+    raise InputError(
+        f"data.scenes: expected bands of similar values, found those of band {band}{at} "
+        f"{sizes.max() / np.median(sizes):.1g} times as large as those of most, which would drown "
+        f"them; leave it out {how}, or correct its values."
     )
 
 

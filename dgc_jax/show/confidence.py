@@ -18,6 +18,7 @@ import numpy as np
 import rich.console
 from PIL import Image
 
+from dgc_jax import documents
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.tiles import Tile
 from dgc_jax.data.cube import Cube
@@ -168,14 +169,13 @@ def read(folder: str, name: str) -> SceneConfidence:
         InputError: they cannot be read.
     """
     path = os.path.join(folder, f"{name}_confidence.json")
+    what = "the numbers that dgc segment --confidence has written"
+    remedy = "delete the file, and the scene is segmented again"
     try:
-        with open(path, encoding="utf-8") as file:
-            return SceneConfidence(**json.load(file))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: expected the numbers that dgc segment --confidence has written, found "
-            "something else; delete the file, and the scene is segmented again."
-        ) from error
+        found = documents.read(path, SceneConfidence, what, remedy)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: expected {what}, found none; repeat the command.") from error
+    return SceneConfidence(**{field: found[field] for field in SceneConfidence._fields})
 
 
 def tell(

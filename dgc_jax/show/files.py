@@ -2,11 +2,10 @@
 
 import contextlib
 import os
-import secrets
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from dgc_jax.errors import InputError
+from dgc_jax import temporary
+from dgc_jax.errors import StorageError, unwritten
 
 
 @contextlib.contextmanager
@@ -14,7 +13,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     """Gives a temporary name beside `path`, renamed to it when the block ends without error.
 
     The folder is made if it is not there. What was half written is removed on an error, and an
-    older `path` then stays as it was.
+    older `path` then stays as it was. So is what a process that was killed has left there.
 
     Args:
         path: where the file (or a folder that does not exist yet) shall be.
@@ -24,21 +23,37 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
 
     Raises:
         InputError: the operating system refuses to write there.
+        StorageError: the disk is full.
     """
-    folder, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
+    unfinished = temporary.path(os.path.dirname(os.path.abspath(path)))
     try:
-        os.makedirs(folder, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        os.makedirs(os.path.dirname(unfinished), exist_ok=True)
+        yield unfinished
+        os.replace(unfinished, path)
     except OSError as error:
-        raise InputError(
-            f"{os.fspath(path)} cannot be written ({error.strerror or error}); "
-            "choose an output folder that can be."
-        ) from error
+        raise unwritten(path, error) from error
     finally:
-        if os.path.isdir(temporary):
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
+        temporary.remove(unfinished)
+
+
+def still_there(folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+    """Sees at the end of a command that what it has written was not removed meanwhile.
+
+    Args:
+        folder: where it was written.
+        names: of the files and folders in it.
+
+    Raises:
+        StorageError: some are not there; they are named.
+    """
+    gone = [
+        name
+        for name in names
+        if not os.path.lexists(os.path.join(folder, name)) and not name.endswith(".aux.xml")
+    ]  # not every GeoTIFF has one of these beside it
+    if gone:
+        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
+        raise StorageError(
+            f"{os.fspath(folder)}: {', '.join(gone[:3])}{more} were written, and are not there any "
+            "more; give the same command again, which writes what is missing."
+        )

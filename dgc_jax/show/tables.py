@@ -1,10 +1,12 @@
 """What a run measured, as tables and curves: cluster spectra, areas and scores.
 
 Clusters are numbered 1..K as in the label maps and drawn in the maps' colours. CSV files are UTF-8
-with a header line; a cell is empty where there is nothing to say (no wavelength, no pixels).
+with a header line; a cell is empty where there is nothing to say (no wavelength, no pixels). Names
+that a spreadsheet would take for formulas have a `'` before them.
 """
 
 import csv
+import itertools
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -262,5 +264,19 @@ def _write_csv(
 ) -> None:
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(lines)
+        for line in itertools.chain([header], lines):
+            writer.writerow(map(_defused, line))
+
+
+def _defused(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: names that begin like one get a `'` before.
+
+    As OWASP advises ("CSV Injection"); numbers stay as they are, those below zero too.
+    """
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

@@ -33,7 +33,7 @@ from dgc_jax.apply.sieve import sieve
 from dgc_jax.apply.spectra import Spectra
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats.detect import scene_name
-from dgc_jax.errors import InputError
+from dgc_jax.errors import InputError, StorageError, is_full, unwritten
 from dgc_jax.names import utf8_path
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables
@@ -204,9 +204,11 @@ def _label(
             stores[0][at].write(tile.labels).result()
             for doubts in stores[1:]:
                 doubts[at].write(sure.bands_of(tile)).result()
-    except InputError:
+    except (InputError, StorageError):
         raise
     except (OSError, ValueError) as error:
+        if is_full(error):
+            raise unwritten(path, error) from error
         reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
         raise InputError(
             f"{path} cannot be written ({reason}): name a folder that all processes can write to."

@@ -10,9 +10,13 @@ from typing import Any, TextIO
 import numpy as np
 import rich.console
 import rich.progress
-import tensorboardX
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
-from dgc_jax import processes
+from dgc_jax import documents, processes
+from dgc_jax.errors import InputError, reason, unwritten
 
 
 @contextlib.contextmanager
@@ -61,21 +65,24 @@ class Log:
     """
 
     def __init__(self, workdir: str, first: int):
-        path = os.path.join(workdir, "metrics.jsonl")
-        kept: list[dict[str, float]] = []
-        if first and os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                kept = [entry for entry in map(_parsed, file) if entry and entry["step"] <= first]
+        path = self._path = os.path.join(workdir, "metrics.jsonl")
+        kept = [entry for entry in history(workdir) if entry["step"] <= first] if first else []
         self._seen = {name: value for entry in kept for name, value in entry.items()}
         self._file: TextIO | None = None
         if processes.first():
-            with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-                file.writelines(json.dumps(entry) + "\n" for entry in kept)
-            os.replace(f"{path}.tmp", path)
-            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
-            self._board = tensorboardX.SummaryWriter(
-                os.path.join(workdir, "tensorboard"), purge_step=first + 1 if first else 0
-            )
+            with self._writing():
+                with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+                    file.writelines(json.dumps(entry) + "\n" for entry in kept)
+                os.replace(f"{path}.tmp", path)
+                self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
+                board = os.path.join(workdir, "tensorboard")
+                os.makedirs(board, exist_ok=True)
+                # Not its SummaryWriter, whose thread writes two minutes late, and dies in silence.
+                self._board = EventsWriter(os.path.join(board, "events"), f".{os.getpid()}")
+                purge = first + 1 if first else 0
+                self._board.write_event(
+                    Event(step=purge, session_log=SessionLog(status=SessionLog.START))
+                )
         self._before = self._seen.get("seconds", 0.0)
         self._start = time.perf_counter()
         self.last = kept[-1] if kept else {}
@@ -93,19 +100,26 @@ class Log:
     ) -> dict[str, float]:
         """Writes the numbers of one step, and returns them with the step.
 
+        All of it is with the operating system then, and outlives this process.
+
         Args:
             step: steps taken.
             numbers: by name.
             pictures: `[row, column, 3]` uint8 by name, for TensorBoard alone.
+
+        Raises:
+            StorageError: the disk is full.
         """
         entry = {"step": step} | numbers
         if self._file is not None:
-            self._file.write(json.dumps(entry) + "\n")
-            self._file.flush()
-            for name, value in numbers.items():
-                self._board.add_scalar(name, value, step)
-            for name, picture in (pictures or {}).items():
-                self._board.add_image(name, picture, step, dataformats="HWC")
+            with self._writing():
+                self._file.write(json.dumps(entry) + "\n")
+                self._file.flush()
+                for name, value in numbers.items():
+                    self._show(step, summary.scalar(name, value))
+                for name, picture in (pictures or {}).items():
+                    self._show(step, summary.image(name, picture, dataformats="HWC"))
+                self._board.flush()
         self._seen |= entry
         self.last = entry
         return entry
@@ -113,23 +127,46 @@ class Log:
     def close(self) -> None:
         """Ends the files."""
         if self._file is not None:
-            self._file.close()
-            self._board.close()
+            with contextlib.suppress(OSError):  # all was written, or it has been told that not
+                self._file.close()
+            with contextlib.suppress(OSError):
+                self._board.close()
 
+    def _show(self, step: int, what: Summary) -> None:
+        self._board.write_event(Event(step=step, wall_time=time.time(), summary=what))
 
-def _parsed(line: str) -> dict[str, float] | None:
-    """One line of `metrics.jsonl`; None if a kill cut it short."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and "step" in entry else None
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritten(self._path, error) from error
 
 
 def history(workdir: str) -> list[dict[str, float]]:
-    """The lines of a run's `metrics.jsonl`; none if there is no such file."""
+    """The lines of a run's `metrics.jsonl`; none if there is no such file.
+
+    Raises:
+        InputError: a line but the last, which a kill may have cut short, is something else.
+    """
+    path = os.path.join(workdir, "metrics.jsonl")
     try:
-        with open(os.path.join(workdir, "metrics.jsonl"), encoding="utf-8") as file:
-            return [entry for entry in map(_parsed, file) if entry]
+        with open(path, "rb") as file:
+            lines = file.read(documents.LARGEST).splitlines()
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({reason(error)}); delete it.") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = documents.parse(
+                line, dict[str, float], f"{path}, line {number}", "numbers by name", "delete it"
+            )
+            if "step" not in entry:
+                raise InputError(f"{path}, line {number}: expected a step, found none; delete it.")
+            found.append(entry)
+        except InputError:
+            if number < len(lines):
+                raise
+    return found

@@ -21,7 +21,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -29,15 +29,15 @@ import numpy as np
 import rich.console
 from jax.sharding import Mesh
 
-from dgc_jax import manifest, processes
+from dgc_jax import documents, manifest, processes, terminal
 from dgc_jax.config import Config, configure
 from dgc_jax.data import preflight, provenance
 from dgc_jax.data.crops import Plan, read_batches
 from dgc_jax.data.scenes import Scene
-from dgc_jax.errors import DivergedError, InputError
+from dgc_jax.errors import DivergedError, InputError, is_full, unwritten
 from dgc_jax.phases import phase
 from dgc_jax.train import monitor, options
-from dgc_jax.train.checkpoint import Checkpoints, has_checkpoint
+from dgc_jax.train.checkpoint import Checkpoints, has_checkpoint, model_path
 from dgc_jax.train.describe import Described, describe, find_banks
 from dgc_jax.train.light import calibrate
 from dgc_jax.train.log import Log, progress_bar
@@ -103,7 +103,7 @@ def train(
         InputError: if the configuration, the scenes or the workdir cannot be used.
         DivergedError: if a loss is not finite; checkpoints already saved stand.
     """
-    console = console or rich.console.Console(quiet=not processes.first())
+    console = console or terminal.Console(quiet=not processes.first())
     config = options.check(config)
     claim(workdir, config)
     mesh = data_mesh(config.data.batch)
@@ -222,7 +222,7 @@ def _steps(
     take_step, batch_size = jitted_step(mesh), config.data.batch
     state = everywhere(state, mesh)
     progress = monitor.begin(probes[1])
-    checkpoints = Checkpoints(workdir)
+    checkpoints = Checkpoints(workdir, options.as_json(config))
     first = 0
     if checkpoints.latest() is not None:
         state, progress = checkpoints.restore(state, progress)
@@ -349,6 +349,23 @@ def _note_scenes(workdir: str, scenes: list[Scene], console: rich.console.Consol
         )  # fmt: skip
 
 
+def _configuration_of(workdir: str) -> dict[str, Any] | None:
+    """The configuration of a run, as JSON values; None if nothing but a checkpoint tells it."""
+    told = "the configuration of a run", "name another workdir or delete that one"
+    with contextlib.suppress(FileNotFoundError):
+        return documents.read(os.path.join(workdir, "config.json"), dict[str, Any], *told)
+    with contextlib.suppress(FileNotFoundError):
+        about = os.path.join(model_path(workdir), "about.json")
+        return documents.read(about, _About, *told)["config"]
+    return None
+
+
+class _About(TypedDict):
+    """What of a finished model tells its configuration."""
+
+    config: dict[str, Any]
+
+
 def _claim(workdir: str, config: Config) -> None:
     path = os.path.join(workdir, "config.json")
     mine = options.as_json(config)
@@ -357,23 +374,24 @@ def _claim(workdir: str, config: Config) -> None:
         # A run that failed before its first step left nothing that is worth keeping.
         kept = ("metrics.jsonl", "summary.json", os.path.join("checkpoints", "model"))
         begun = any(os.path.exists(os.path.join(workdir, name)) for name in kept)
-        if os.path.exists(path) and (begun or has_checkpoint(workdir)):
-            with open(path, encoding="utf-8") as file:
-                other = json.load(file)
-        else:
+        other = None
+        if begun or has_checkpoint(workdir):
+            other = _configuration_of(workdir)
+        if other is None or (other == mine and not os.path.exists(path)):
             other = mine
             with open(f"{path}.tmp", "w", encoding="utf-8") as file:
                 json.dump(mine, file, indent=1)
             os.rename(f"{path}.tmp", path)
-    except (OSError, ValueError) as error:
+    except InputError:
+        raise
+    except OSError as error:
+        if is_full(error):
+            raise unwritten(path, error) from error
         raise InputError(
             f"--workdir={workdir}: expected a folder that can be written, found "
-            f"{getattr(error, 'strerror', None) or error}; name another one."
+            f"{error.strerror or error}; name another one."
         ) from error
-    ours, theirs = options.flat(mine), options.flat(other)
-    names = sorted(n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n))
-    if names:
-        differ = ", ".join(f"{n} ({theirs.get(n)!r} there, {ours.get(n)!r} here)" for n in names)
+    if differ := options.difference(mine, other):
         raise InputError(
             f"--workdir={workdir}: expected a new folder or one of this configuration, found a "
             f"run that differs in {differ}; name another workdir or delete that one."

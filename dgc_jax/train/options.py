@@ -4,6 +4,7 @@ What is called `given` here is whatever `dgc_jax.config.configure` takes.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from dgc_jax.config import as_json as as_json
@@ -101,6 +102,18 @@ def names(given: Any) -> list[str]:
         return []
     beside = (data.labels, data.mask, data.dark, data.white)
     return [scene_name(path) for path in find_scenes(data.scenes, companions=beside)]
+
+
+def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """In which fields the configuration of another run differs, in words; empty if in none.
+
+    Args:
+        ours: as JSON values.
+        theirs: likewise, those "there".
+    """
+    here, there = flat(ours), flat(theirs)
+    names = sorted(n for n in here.keys() | there.keys() if here.get(n) != there.get(n))
+    return ", ".join(f"{n} ({there.get(n)!r} there, {here.get(n)!r} here)" for n in names)
 
 
 def background(given: Any) -> tuple[int, ...] | None:

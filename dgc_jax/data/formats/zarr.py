@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
+from dgc_jax.data import checksums
 from dgc_jax.data.formats import attributes, conventions, dimensions, lazy, limits, variables
 from dgc_jax.data.formats.raw import Raw
 from dgc_jax.errors import InputError, reason
@@ -43,8 +44,11 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         axes: order of the stored axes, such as `"brc"`; None is `"rcb"`.
 
     Raises:
-        InputError: there is no array, there are several, or it is not a three-dimensional one.
+        InputError: there is no array, there are several, it is not a three-dimensional one, or it
+            is a prepared scene of which a file is missing.
     """
+    if "://" not in path:
+        checksums.check(path)
     try:
         folder = _folder(path, variable or "")
         driver, metadata = _identify(folder)

@@ -127,6 +127,8 @@ function viewFile(model, groups) {
 
 /** A table as CSV text, RFC 4180. */
 function csv(rows) {
+  // Names that a spreadsheet would take for formulas get a ' before, as OWASP advises.
+  const plain = (value) => (/^[=+\-@\t\r\n]/.test(value) && Number.isNaN(Number(value)) ? `'${value}` : value);
   const cell = (value) => /[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value;
-  return rows.map((row) => row.map((value) => cell(String(value))).join(",")).join("\r\n") + "\r\n";
+  return rows.map((row) => row.map((value) => cell(plain(String(value)))).join(",")).join("\r\n") + "\r\n";
 }
