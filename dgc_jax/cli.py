@@ -5,6 +5,7 @@ usage.
 """
 
 import concurrent.futures.process
+import glob
 import json
 import multiprocessing
 import os
@@ -148,9 +149,9 @@ def inspect(scenes: tuple[str, ...], png: str | None, show: bool, **options: Any
 
 def _is_many(path: str) -> bool:
     """Whether a path stands for several scenes."""
-    if "://" in path or os.path.isfile(path):
-        return False
-    return not os.path.isdir(path) or not is_store(path)
+    if os.path.isdir(path):
+        return not is_store(path)
+    return glob.has_magic(path) and not os.path.exists(path) and "://" not in path
 
 
 def _inspect_all(scenes: tuple[str, ...], options: dict[str, Any]) -> None:
@@ -310,7 +311,7 @@ def segment(
     from dgc_jax import commands, processes  # only here: JAX takes a second to import
 
     with processes.joined(coordinator, num_processes, process_id, detect=distributed):
-        console = rich.console.Console(quiet=not processes.first())
+        console = rich.console.Console()
         wrong = commands.segment(
             workdir,
             scenes,
