@@ -5,6 +5,7 @@ Exit status: 0 done, 1 some scenes or another process failed, training diverged 
 """
 
 import concurrent.futures.process
+import glob
 import json
 import multiprocessing
 import os
@@ -167,9 +168,9 @@ def inspect(
 
 def _is_many(path: str) -> bool:
     """Whether a path stands for several scenes."""
-    if "://" in path or os.path.isfile(path):
-        return False
-    return not os.path.isdir(path) or not is_store(path)
+    if os.path.isdir(path):
+        return not is_store(path)
+    return glob.has_magic(path) and not os.path.exists(path) and "://" not in path
 
 
 def _inspect_all(scenes: tuple[str, ...], options: dict[str, Any]) -> None:
@@ -335,7 +336,7 @@ def segment(
     from dgc_jax import commands, processes  # only here: JAX takes a second to import
 
     with processes.joined(coordinator, num_processes, process_id, detect=distributed):
-        console = terminal.Console(quiet=not processes.first())
+        console = terminal.Console()
         wrong = commands.segment(
             workdir,
             scenes,

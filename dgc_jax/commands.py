@@ -93,7 +93,8 @@ def segment(
     if formats == ("geojson",):
         console.print("note: polygons are no map to go on from, so maps are written as PNG, too.")
         formats = ("png", "geojson")
-    with phase(console, "loading the model"):
+    only_first = console if processes.first() else terminal.Console(quiet=True)
+    with phase(only_first, "loading the model"):
         segmenter = load(workdir)
     if view_path is not None:
         segmenter = segmenter.with_view(view_path)

@@ -235,7 +235,7 @@ def test_maps_are_made_anew_for_every_other_way_of_making_them(
         words = ["segment", tiny_run.workdir, of, "--out", out, "--format", "npy", *more]
         result = dgc(*words)
         assert result.exit_code == 0, result.output
-        told.append(result.stdout.splitlines()[0])
+        told.append(next(x for x in result.stdout.splitlines() if x.startswith("new0")))
         assert "new0: complete already" in dgc(*words).stdout
         return np.load(out / "new0.npy")
 
@@ -382,7 +382,7 @@ def test_folder_of_the_scenes_is_refused_for_maps(tiny_run: TinyRun, folder: pat
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--format", "gif"], "expected some of envi, png, npy, zarr, geotiff, found gif"),
+        (["--format", "gif"], "expected some of envi, png, npy, zarr, geotiff, geojson, found gif"),
         (["--format", ""], "found none"),
         (["--sieve", "-1"], "Invalid value for '--sieve'"),
         ([], "Missing option '--out'"),

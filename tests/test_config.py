@@ -65,7 +65,7 @@ def test_every_numeric_field_has_bounds_and_no_other():
         for name, value in flat(config.as_dict(Config())).items()
         if is_number(value) or (isinstance(value, tuple) and all(map(is_number, value)))
     }
-    assert numeric | {"model.strides", "data.background"} == set(BOUNDS)
+    assert numeric | {"model.strides", "data.background", "data.scale"} == set(BOUNDS)
 
 
 def test_every_field_says_what_it_is_and_its_default_is_one_that_it_may_be():

@@ -95,7 +95,6 @@ def test_a_broken_configuration_is_told_in_one_line(
             ["--config=configs/dgc4.py", "--config.clusters.final=99"],
             "clusters.final: expected a number from 1 to",
         ),
-        (["--config=configs/default.py"], "clusters.final: expected the number of clusters"),
     ],
 )
 def test_bad_usage_is_told_in_one_line_and_exits_with_2(
