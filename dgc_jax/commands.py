@@ -281,8 +281,8 @@ def merge(
         workdir: folder of a finished run.
         clusters: number of clusters at a level of the tree; None: `clusters.final`.
         groups: ids of the clusters of that level in each group; None: each is one of its own.
-            One of the two must be given.
-        names: names of the groups; without `groups` in the order of their ids.
+        names: names of the groups; without `groups` in the order of their ids. One of the three
+            must be given.
         out: JSON file to write; None: `view-<number of groups>.json` in the workdir or, if that
             holds other groups, `view-<number of groups>-2.json` and so on.
 
@@ -292,14 +292,15 @@ def merge(
     Raises:
         InputError: if there is no model, the groups are wrong, or the file cannot be written.
     """
-    if clusters is None and groups is None:
+    if clusters is None and groups is None and not names:
         raise InputError(
-            "dgc merge: expected --clusters or --groups, found neither; give one of them, or both "
-            "for groups of the clusters at that level."
+            "dgc merge: expected --clusters, --groups or --names, found none; give --clusters for "
+            "a level, --groups for groups of its clusters, --names to rename those that are shown."
         )
     segmenter = load(workdir)
     if groups is None:
-        groups = [[group.id] for group in view.cut(segmenter, clusters or 0)]
+        level = segmenter.clusters if clusters is None else clusters
+        groups = [[group.id] for group in view.cut(segmenter, level)]
     found = view.join(segmenter, groups, names, level=clusters)
     content = json.dumps(view.as_json(segmenter, found), indent=1)
     path = out or _view_path(workdir, len(found), content)

@@ -15,6 +15,11 @@ from dgc_jax.train import loop
 CUBE = np.random.default_rng(0).uniform(0.1, 0.5, (40, 36, 6)).astype(np.float32)
 
 
+def compare(cubes):
+    """What a training with these scenes is told."""
+    return units.judge([(cube, units.numbers(units.sample(cube))) for cube in cubes])
+
+
 def scene(folder, name, factor=1.0, dtype=np.float32, **header):
     path = str(folder / f"{name}.hdr")
     array = (CUBE * factor).astype(dtype)
@@ -64,15 +69,15 @@ def test_what_numbers_look_like_has_bounds(tmp_path, value, unit):
 def test_inspect_and_training_complain_in_the_same_words(tmp_path):
     counts = scene(tmp_path, "counts", 4000, np.uint16)
     (complaint,) = [w for w in describe(counts)[1] if "reflectance" in w]
-    assert units.compare([counts]) == [f"1 of 1 scenes (counts): {complaint}"]
+    assert compare([counts]) == [f"1 of 1 scenes (counts): {complaint}"]
     twice = scene(tmp_path, "twice", **{"reflectance scale factor": 10000})
-    assert "divided by its scale factor 10000 already" in units.compare([twice])[0]
-    assert units.compare([scene(tmp_path, "fine"), scene(tmp_path, "too")]) == []
+    assert "divided by its scale factor 10000 already" in compare([twice])[0]
+    assert compare([scene(tmp_path, "fine"), scene(tmp_path, "too")]) == []
 
 
 def test_counts_are_told_once_for_all_scenes(tmp_path):
     cubes = [scene(tmp_path, f"s{number}", 4000, np.uint16) for number in range(6)]
-    (told,) = units.compare(cubes)
+    (told,) = compare(cubes)
     assert told.startswith("6 of 6 scenes (s0, s1, s2, s3, ...): Values are far beyond")
 
 
@@ -90,14 +95,14 @@ def test_counts_are_told_once_for_all_scenes(tmp_path):
 def test_a_scene_in_other_light_than_the_rest_has_a_bound(tmp_path, factor, odd):
     cubes = [flat(tmp_path, name, 0.2) for name in "abc"]
     cubes.append(flat(tmp_path, "odd", 0.2 * factor))
-    told = units.compare(cubes)
+    told = compare(cubes)
     assert [line.partition(" ")[0] for line in told] == ([cubes[-1].path] if odd else [])
     if odd:
         assert "the other scenes (mean" in told[0]
 
 
 def test_two_scenes_that_disagree_are_told(tmp_path):
-    told = units.compare([flat(tmp_path, "a", 0.1), flat(tmp_path, "b", 0.8)])
+    told = compare([flat(tmp_path, "a", 0.1), flat(tmp_path, "b", 0.8)])
     assert [line.partition(" is ")[2][:31] for line in told] == ["8 times as bright as the other "]
 
 
@@ -109,9 +114,9 @@ def test_units_that_are_mixed_have_a_bound(tmp_path, low, ratio, refused):
     mixed = [flat(tmp_path, "a", low), flat(tmp_path, "b", low * units.MIXED * ratio)]
     if refused:
         with pytest.raises(InputError, match="expected numbers of one unit"):
-            units.compare(mixed)
+            compare(mixed)
     else:
-        assert any("other scenes" in line for line in units.compare(mixed))
+        assert any("other scenes" in line for line in compare(mixed))
 
 
 @pytest.mark.parametrize("many", [1, 3])
@@ -120,7 +125,7 @@ def test_scenes_of_different_units_are_refused_by_name(tmp_path, many):
     cubes = [scene(tmp_path, f"good{n}", 10000, np.int16, **scaled) for n in range(3)]
     cubes += [scene(tmp_path, f"lost{n}", 10000, np.int16) for n in range(many)]
     with pytest.raises(InputError) as error:
-        units.compare(cubes)
+        compare(cubes)
     told = str(error.value)
     assert (
         f"3 of {3 + many} scenes (good0, good1, good2) of mean 0.298 (scale factor 10000)" in told
@@ -131,7 +136,7 @@ def test_scenes_of_different_units_are_refused_by_name(tmp_path, many):
 
 
 def test_a_dark_and_a_bright_scene_of_reflectance_are_of_one_unit(tmp_path):
-    told = units.compare([flat(tmp_path, "water", 0.012), flat(tmp_path, "snow", 0.9)])
+    told = compare([flat(tmp_path, "water", 0.012), flat(tmp_path, "snow", 0.9)])
     assert any("snow.npy is 75 times as bright" in line for line in told)
 
 

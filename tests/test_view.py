@@ -141,6 +141,21 @@ def test_the_command_joins_clusters_of_a_finer_level_and_names_them(
     assert [(g.id, g.of, g.name) for g in groups] == [(k, (k,), f"n{k}") for k in EVERY]
 
 
+def test_names_alone_rename_the_clusters_that_are_shown(
+    tiny_run: TinyRun, segmenter: Segmenter, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "named.json"
+    made = dgc("merge", tiny_run.workdir, "--names", "ground; leaf ;spot", "--out", path)
+    assert made.exit_code == 0, made.output
+    found, plain = view.read(path, segmenter), view.cut(segmenter, segmenter.clusters)
+    assert [group.name for group in found] == ["ground", "leaf", "spot"]
+    assert [group.of for group in found] == [group.of for group in plain]
+    assert [group.colour for group in found] == [group.colour for group in plain]
+    few = dgc("merge", tiny_run.workdir, "--names", "ground;leaf", "--out", tmp_path / "few.json")
+    assert few.exit_code == 2
+    assert "expected one for each of the 3 groups, found 2" in few.output
+
+
 def test_a_finer_view_segments_and_is_scored_on_maps_of_its_own(
     segmenter: Segmenter, tiny_run: TinyRun, scene: str, tmp_path: pathlib.Path
 ) -> None:
@@ -308,7 +323,7 @@ def test_segment_and_evaluate_take_a_view(
         (["--groups", "1;;2"], "found an empty group"),
         (["--groups", "1,2;3", "--names", "a;"], "expected a name for each group, found an empty"),
         (["--groups", "1-x"], "expected cluster numbers such as 1,2;4-7, found '1-x'"),
-        ([], "expected --clusters or --groups, found neither"),
+        ([], "expected --clusters, --groups or --names, found none"),
         (
             ["--groups", "1,6", "--clusters", "5"],
             "cluster from 1 to 5 at most once, found cluster 6",

@@ -102,20 +102,11 @@ def complaint(seen: Numbers, scale: float) -> str | None:
     return None
 
 
-def compare(cubes: Sequence[Cube]) -> list[str]:
+def judge(found: Sequence[tuple[Cube, Numbers]]) -> list[str]:
     """What the scenes of a training should be told of before it, in sentences.
 
     Args:
-        cubes: the scenes.
-
-    Raises:
-        InputError: if they are of different units, or one cannot be read.
-    """
-    return judge([(cube, seen) for cube in cubes if (seen := numbers(sample(cube))) is not None])
-
-
-def judge(found: Sequence[tuple[Cube, Numbers]]) -> list[str]:
-    """What scenes should be told of before a training, as `compare`, whose numbers are known.
+        found: the scenes and what `numbers` says of a sample of each.
 
     Raises:
         InputError: if they are of different units.
