@@ -212,7 +212,10 @@ def save(path: str, results: Mapping[str, Any]) -> None:
         for name, row in sorted(results["rows"].items())
     )
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(f'{{"about": {text},\n"rows": {{\n' + ",\n".join(lines) + "\n}}\n")
+        file.write(f'{{"about": {text},\n"rows": {{\n' + ",\n".join(lines) + "\n}")
+        if "clicks" in results:  # of clicks.py
+            file.write(f',\n"clicks": {json.dumps(_rounded(results["clicks"]))}')
+        file.write("}\n")
 
 
 def _rounded(value: Any) -> Any:

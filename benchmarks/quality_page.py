@@ -69,7 +69,7 @@ Measured until {about["date"]} at {", ".join(commits) or "no commit"} on {about[
 ## Real scenes
 
 {tables.real(results)}
-## Targets
+{clicks(results)}## Targets
 
 {targets(results)}
 ## In short
@@ -103,6 +103,33 @@ Each line changes the named fields of the recipe and nothing else. Real: means o
 that are no anomaly data; with one seed small differences may be chance.
 
 {tables.ablations(results)}"""
+
+
+def clicks(results: dict[str, Any]) -> str:
+    """How far a few named pixels get, from `benchmarks/clicks.py`; "" if it has not run."""
+    found = results.get("clicks")
+    if not found:
+        return ""
+    head = ["data set", "clicks a class", "named clusters", "of reachable", "nearest spectrum"]
+    lines = [[*head, "random forest", "reachable", "DGC at K, no click"]]
+    for name, row in found["rows"].items():
+        for number, methods in row["clicks"].items():
+            ours, *rivals = (f"{m['mean']:.3f} ({m['low']:.3f})" for m in methods.values())
+            share = methods["named clusters"]["mean"] / row["reachable"]
+            fixed = [f"{row['reachable']:.3f}", f"{row['at K']:.3f}"]
+            lines.append([name, number, ours, f"{share:.1%}", *rivals, *fixed])
+    table = [f"| {' | '.join(line)} |" for line in lines]
+    table.insert(1, "|" + " --- |" * len(lines[0]))
+    return f"""## Names from a few clicks
+
+Written by `python benchmarks/clicks.py` at {found["commit"]}: accuracy over the labelled pixels that
+were not clicked, mean of {found["draws"]} random draws of clicks for each of {found["seeds"]}
+trainings, in brackets that which nine draws in ten exceed. The clusters of one training are named
+by `dgc name`'s rule (`dgc_jax.model.naming`); the rivals see the clicked spectra alone.
+
+{chr(10).join(table)}
+
+"""
 
 
 class _Lines:

@@ -19,7 +19,7 @@ import rich.table
 import rich.text
 from rich.progress import Progress
 
-from dgc_jax import cli_train, compiled, terminal, words
+from dgc_jax import cli_train, cli_view, compiled, terminal, words
 from dgc_jax.data import checksums, preflight
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.describe import describe
@@ -105,6 +105,8 @@ def _scene_options(command: Callable[..., None]) -> Callable[..., None]:
 
 main.add_command(_reading_options(cli_train.train))  # type: ignore[arg-type]
 main.add_command(cli_train.resume)
+main.add_command(cli_view.merge)
+main.add_command(_reading_options(cli_view.name))  # type: ignore[arg-type]
 
 
 def _view_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -408,39 +410,6 @@ def evaluate(
         with replacing(out) as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump(result, file, indent=1)
         console.print(f"Scores: {out}", markup=False, soft_wrap=True)
-
-
-@main.command()
-@click.argument("workdir")
-@click.option("--clusters", type=int, help="Cut the tree where it has so many, up to all.")
-@click.option("--groups", help="Show as one '1,2;4-7', clusters of the run or of --clusters.")
-@click.option("--names", help="Names of the groups, with semicolons between.")
-@click.option("--out", help="JSON file to write.  [default: WORKDIR/view-<groups>.json]")
-def merge(
-    workdir: str, clusters: int | None, groups: str | None, names: str | None, out: str | None
-) -> None:
-    """Make a view of the finished run WORKDIR: fewer or more clusters, or some shown as one.
-
-    Nothing is trained or segmented; the view is a small file for the --view of other commands.
-    """
-    from dgc_jax import commands  # only here: JAX takes a second to import
-
-    path, found = commands.merge(
-        workdir,
-        clusters=clusters,
-        groups=None if groups is None else [words.ranges(part) for part in groups.split(";")],
-        names=() if names is None else [name.strip() for name in names.split(";")],
-        out=out,
-    )
-    table = rich.table.Table("id", "name", "of the finest clusters")
-    for group in found:
-        table.add_row(str(group.id), rich.text.Text(group.name), words.as_ranges(group.of))
-    console = terminal.Console()
-    console.print(table)
-    usual = f"view-{len(found)}.json"
-    if out is None and os.path.basename(path) != usual:
-        console.print(f"note: {usual} holds other groups, and stays.", markup=False, soft_wrap=True)
-    console.print(f"View: {path}", markup=False, soft_wrap=True)
 
 
 @main.command("report")

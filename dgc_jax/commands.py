@@ -302,11 +302,31 @@ def merge(
         level = segmenter.clusters if clusters is None else clusters
         groups = [[group.id] for group in view.cut(segmenter, level)]
     found = view.join(segmenter, groups, names, level=clusters)
-    content = json.dumps(view.as_json(segmenter, found), indent=1)
-    path = out or _view_path(workdir, len(found), content)
+    return write_view(workdir, segmenter, found, out), found
+
+
+def write_view(
+    workdir: str, segmenter: Segmenter, groups: Sequence[view.Group], out: str | None
+) -> str:
+    """Writes a view.
+
+    Args:
+        workdir: folder of the run.
+        segmenter: its model.
+        groups: the view.
+        out: file to write; None: as for `merge`.
+
+    Returns:
+        Its path.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    content = json.dumps(view.as_json(segmenter, groups), indent=1)
+    path = out or _view_path(workdir, len(groups), content)
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(content)
-    return path, found
+    return path
 
 
 def _view_path(workdir: str, groups: int, content: str) -> str:

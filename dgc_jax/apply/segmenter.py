@@ -38,6 +38,7 @@ from dgc_jax.model.normalisation import Normalisation
 from dgc_jax.train import checkpoint
 
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
+_AROUND = 32  # side of a tile that is read for single pixels
 _SHOWN = 16  # clusters that `print` names
 
 
@@ -341,6 +342,32 @@ class Segmenter:
         cube = self.adapt(cube)
         tiles = walk(cube, label, side, self._halo, part)
         return likeness.watched(self, cube, tiles) if part[0] == 0 else tiles
+
+    def finest_at(self, cube: Cube, pixels: np.ndarray) -> np.ndarray:
+        """The clusters of the finest level at some pixels, read with what is around them.
+
+        Args:
+            cube: the scene; on another band grid it is interpolated.
+            pixels: `[pixel, 2]` rows and columns, within the scene.
+
+        Returns:
+            `[pixel]` uint8, 1..L, those of `walk`, and 0 where there is no data.
+
+        Raises:
+            InputError: if the scene does not cover the model's bands.
+        """
+        cube, halo = self.adapt(cube), self._halo
+        side = _up(_AROUND, self._block)
+        out = np.zeros(len(pixels), np.uint8)
+        tiles = np.asarray(pixels) // side
+        for tile in np.unique(tiles, axis=0):
+            row, column = tile * side - halo
+            crop, valid = cube.read(row, column, side + 2 * halo, side + 2 * halo)
+            found = programs.labels(self.model, jnp.asarray(self.leaves), crop[None], valid[None])
+            here = np.all(tiles == tile, axis=1)
+            out[here] = np.asarray(found)[0][tuple((pixels[here] - (row, column)).T)]
+            cube.forget()
+        return out
 
     def tile_side(self, cube: Cube) -> int:
         """The side of the tiles that a scene is cut into unless told otherwise, pixels."""
