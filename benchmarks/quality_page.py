@@ -122,8 +122,8 @@ def clicks(results: dict[str, Any]) -> str:
     table.insert(1, "|" + " --- |" * len(lines[0]))
     return f"""## Names from a few clicks
 
-Written by `python benchmarks/clicks.py` at {found["commit"]}: accuracy over the labelled pixels that
-were not clicked, mean of {found["draws"]} random draws of clicks for each of {found["seeds"]}
+Written by `python benchmarks/clicks.py` at {found["commit"]}: accuracy over the labelled pixels
+that were not clicked, mean of {found["draws"]} random draws of clicks for each of {found["seeds"]}
 trainings, in brackets that which nine draws in ten exceed. The clusters of one training are named
 by `dgc name`'s rule (`dgc_jax.model.naming`); the rivals see the clicked spectra alone.
 

@@ -34,7 +34,7 @@ from dgc_jax.phases import phase, track
 from dgc_jax.reporting import read_summary
 from dgc_jax.show import probes, results, together
 from dgc_jax.show.files import replacing, still_there
-from dgc_jax.show.palette import colours
+from dgc_jax.show.palette import of_spectra
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
 from dgc_jax.show.tables import print_scores
@@ -271,6 +271,17 @@ def merged(config: Config, trained: loop.Trained) -> Model:
             stacklevel=2,
         )
     constants = state.normalisation
+    centres = None
+    if cube.wavelengths is not None:
+        weights = np.asarray(constants.bins)
+        centres = cube.wavelengths @ weights / weights.sum(axis=0)
+    own = np.argsort(merge.leaves[merge.live])  # of the trained clusters in the tree, by id
+    colours = of_spectra(
+        described.clusters.spectra[merge.live][own],
+        described.clusters.counts[merge.live][own],
+        tree.parents(merge.tree, merge.live, merge.leaves, number),
+        centres,
+    )
     classes = next((scene.classes for scene in trained.scenes if scene.classes), None)
     return Model(
         arrays={
@@ -290,7 +301,7 @@ def merged(config: Config, trained: loop.Trained) -> Model:
             "live": merge.live.tolist(),
             "tree": merge.tree.tolist(),
             "names": [f"cluster {k}" for k in range(1, finest + 1)],
-            "colours": colours(finest).tolist(),
+            "colours": colours.tolist(),
             "classes": classes,
             "background": options.background(config),
             "similarity_floor": described.floor,

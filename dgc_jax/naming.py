@@ -20,6 +20,7 @@ from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.hints import Hint, read_points
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
+from dgc_jax.model import tree
 from dgc_jax.model.naming import name_leaves
 from dgc_jax.phases import track
 from dgc_jax.show.geotiff import georeference
@@ -207,11 +208,11 @@ def _written(
             f"hints: expected two names or more at pixels with data, found {found}; name also "
             "what it is not, such as the background."
         )
-    ids = segmenter.leaves[segmenter.live]  # of the leaves of the tree, in its order
+    joins, ids = tree.of_ids(segmenter.tree, segmenter.live, segmenter.leaves)
     table = np.zeros((segmenter.finest + 1, len(names)))
     for hint in usable:
         table[hint.cluster, names.index(hint.name)] += hint.number
-    of_leaf = name_leaves(segmenter.tree, table[ids])
+    of_leaf = name_leaves(joins, table[ids])
     of = dict(zip(ids.tolist(), of_leaf.tolist(), strict=True))
     used = sorted(set(of.values()))
     members = [[k for k, name in of.items() if name == each] for each in used]
@@ -219,18 +220,18 @@ def _written(
     return Named(
         commands.write_view(workdir, segmenter, groups, out),
         groups,
-        _subtrees(segmenter.tree, of_leaf),
+        _subtrees(joins, of_leaf),
         sorted({hint.cluster for hint in usable}),
         [(h, names[of[h.cluster]]) for h in usable if names[of[h.cluster]] != h.name],
         missed,
     )
 
 
-def _subtrees(tree: np.ndarray, of: np.ndarray) -> int:
+def _subtrees(joins: np.ndarray, of: np.ndarray) -> int:
     """Of how many subtrees of one name each a tree is made."""
-    name = [*of.tolist(), *[None] * len(tree)]
+    name = [*of.tolist(), *[None] * len(joins)]
     apart = 0
-    for row, (left, right) in enumerate(tree[:, :2].astype(int)):
+    for row, (left, right) in enumerate(joins[:, :2].astype(int)):
         if name[left] == name[right]:
             name[len(of) + row] = name[left]
         else:

@@ -150,7 +150,7 @@ def test_a_scene_is_walked_once_for_its_maps_and_its_portrait(
                 assert other.read_bytes() == path.read_bytes()
 
 
-def test_margins_and_samples_are_the_models_own(
+def test_doubt_and_samples_are_the_models_own(
     portraits: tuple[list[Portrait], list[np.ndarray]],
     scenes: list[Scene],
     segmenter: Segmenter,
@@ -160,10 +160,11 @@ def test_margins_and_samples_are_the_models_own(
         reflectance, valid = scene.cube.read(0, 0, *scene.cube.shape[:2])
         seen = np.asarray(segmenter.probabilities(reflectance[None], valid[None]))[0]
         two = np.sort(seen, axis=-1)
-        margin = np.where(valid, two[..., -1] - two[..., -2], 0)
+        apart = np.clip(1 - (two[..., -1] - two[..., -2]), 0, 1)
+        doubt = np.where(valid, np.sqrt(apart), 0)
         finest = view.apply(segmenter, view.cut(segmenter, segmenter.finest))
         shares = np.asarray(finest.probabilities(reflectance[None], valid[None]))[0]
-        np.testing.assert_allclose(bytes_of(shown, "margin") / 255, margin, atol=0.5 / 255 + 1e-4)
+        np.testing.assert_allclose(bytes_of(shown, "doubt") / 255, doubt, atol=0.5 / 255 + 1e-3)
         samples = shown["samples"]
         at = np.array(samples["row"]), np.array(samples["column"])
         assert len(at[0]) > 100
@@ -202,7 +203,7 @@ def test_a_large_scene_is_shown_by_evenly_spaced_pixels_and_fewer_samples(
     assert len(shown["samples"]["row"]) < len(few.as_json()["samples"]["row"])
 
 
-def test_holes_have_no_samples_and_no_margin(segmenter: Segmenter, tmp_path: pathlib.Path) -> None:
+def test_holes_have_no_samples_and_no_doubt(segmenter: Segmenter, tmp_path: pathlib.Path) -> None:
     reflectance, _ = leaves.simulate(0, leaves.Leaves(size=48, seed=5))
     reflectance = np.ascontiguousarray(reflectance)
     reflectance[:30] = np.nan
@@ -212,7 +213,7 @@ def test_holes_have_no_samples_and_no_margin(segmenter: Segmenter, tmp_path: pat
     portrait.look(segmenter, scene.cube)
     shown = portrait.as_json()
     assert min(shown["samples"]["row"]) >= 30
-    assert not bytes_of(shown, "margin")[:30].any()
+    assert not bytes_of(shown, "doubt")[:30].any()
     assert not bytes_of(shown, "labels")[:30].any()
     assert shown["truth"] is None
     json.dumps(shown, allow_nan=False)

@@ -142,3 +142,51 @@ def test_255_clusters_have_ids_of_one_byte():
         rng.uniform(0.1, 0.9, (255, 5)), np.ones(255, int), directions(2, 255, 8), 3
     )
     assert sorted(merged.leaves.tolist()) == list(range(1, 256))
+
+
+def test_a_tree_over_ids_is_the_upper_part_of_the_tree() -> None:
+    rng = np.random.default_rng(0)
+    linkage = scipy.cluster.hierarchy.linkage(rng.normal(size=(12, 3)), "ward")
+    live = np.arange(12) + 1  # one trained cluster has no pixels
+    for level in (2, 5, 12):
+        groups = tree.cut_tree(linkage, level)
+        leaves = np.array([1, *(groups + 1)], np.uint8)
+        found, ids = tree.of_ids(linkage, live, leaves)
+        assert ids.tolist() == list(range(1, level + 1))
+        scipy.cluster.hierarchy.is_valid_linkage(found, throw=True)
+        for clusters in range(1, level + 1):
+            expected = tree.cut_tree(linkage, clusters)
+            got = tree.cut_tree(found, clusters)[groups]
+            assert adjusted_rand_score(expected, got) == 1
+
+
+def test_parents_are_what_a_finer_level_parts() -> None:
+    rng = np.random.default_rng(1)
+    linkage = scipy.cluster.hierarchy.linkage(rng.normal(size=(9, 3)), "ward")
+    live = np.arange(9)
+    leaves = tree.number_leaves(
+        linkage, live, rng.uniform(size=(9, 4)), rng.integers(1, 50, 9), np.eye(9), 3
+    )
+    parents = tree.parents(linkage, live, leaves, 3)
+    assert parents[:3].tolist() == [0, 0, 0]
+    for number in range(4, 10):
+        coarse = tree.cut_ids(linkage, live, leaves, number - 1)
+        fine = tree.cut_ids(linkage, live, leaves, number)
+        assert coarse[fine == number].tolist() == [parents[number - 1]] * sum(fine == number)
+        assert parents[number - 1] in fine  # which keeps its id
+
+
+def test_levels_stand_out_before_long_joins() -> None:
+    heights = [
+        1,
+        1.1,
+        1.2,
+        3.0,
+        3.1,
+        3.2,
+        9.0,
+    ]  # of 8 leaves: 5 groups after three joins, 2 after six
+    linkage = np.array([[0, 1, h, 2] for h in heights], float)
+    assert tree.standing_out(linkage) == [2, 5]
+    assert tree.standing_out(linkage[:3]) == []
+    assert tree.standing_out(np.zeros((0, 4))) == []

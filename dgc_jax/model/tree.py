@@ -13,6 +13,9 @@ import numpy as np
 
 from dgc_jax.model import views
 
+_GAP = 1.15  # least ratio of two joins between which a level stands out
+_FINE = 32  # groups, above which nobody looks for a level
+
 
 class Merge(NamedTuple):
     """How the trained clusters become fewer.
@@ -140,6 +143,74 @@ def cut_ids(tree: np.ndarray, live: np.ndarray, lookup: np.ndarray, clusters: in
     taken = np.arange(1, int(np.max(lookup)) + 1, dtype=np.uint8)
     taken[ids - 1] = lowest[groups]
     return taken
+
+
+def parents(tree: np.ndarray, live: np.ndarray, leaves: np.ndarray, clusters: int) -> np.ndarray:
+    """The cluster that each id of the finest level is parted from, on the way down the tree.
+
+    Args:
+        tree: `[L - 1, 4]` linkage matrix.
+        live: `[L]` indices of the trained clusters that are its leaves.
+        leaves: `[K']` ids at the finest level, see `number_leaves`.
+        clusters: number of groups at the level that is shown.
+
+    Returns:
+        `[L]` int; 0 for the ids of the level that is shown, else a lower id.
+    """
+    found = np.zeros(len(live), int)
+    for number in range(clusters + 1, len(live) + 1):
+        found[number - 1] = cut_ids(tree, live, leaves, number - 1)[number - 1]
+    return found
+
+
+def of_ids(tree: np.ndarray, live: np.ndarray, leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The tree over the ids of the finest level, of which one may have several trained clusters.
+
+    Args:
+        tree: `[len(live) - 1, 4]` linkage matrix.
+        live: indices of the trained clusters that are its leaves.
+        leaves: `[K']` id, 1..L, of each trained cluster, cut from this tree.
+
+    Returns:
+        `[L - 1, 4]` linkage matrix, and `[L]` the ids that are its leaves.
+    """
+    own = np.asarray(leaves)[live]
+    ids = np.unique(own)
+    node = np.searchsorted(ids, own).tolist()  # in the new tree, of each node of the old one
+    joins = []
+    for left, right, height, _ in tree.tolist():
+        one, other = node[int(left)], node[int(right)]
+        if one != other:
+            joins.append((min(one, other), max(one, other), height, 0))
+            one = len(ids) + len(joins) - 1
+        node.append(one)
+    found = np.array(joins).reshape(-1, 4)
+    sizes = [1] * len(ids)
+    for row in found:
+        row[3] = sizes[int(row[0])] + sizes[int(row[1])]
+        sizes.append(int(row[3]))
+    return found, ids
+
+
+def standing_out(tree: np.ndarray, most: int = 4) -> list[int]:
+    """Levels at which the next join is much longer than the one before, the largest gap first.
+
+    The joins of what belongs together are short, and one that joins what does not is long: the
+    level between them is worth a look (the gap of a dendrogram; no label is needed).
+
+    Args:
+        tree: `[L - 1, 4]` linkage matrix.
+        most: levels to name.
+
+    Returns:
+        Ascending numbers of groups, from 2; fewer than `most` where joins grow evenly.
+    """
+    heights = np.maximum.accumulate(tree[:, 2])  # a weighted tree may have a shorter one after
+    ratio = heights[1:] / np.maximum(heights[:-1], 1e-12)
+    levels = len(tree) - np.arange(len(ratio))  # groups left after join i, before join i + 1
+    order = np.argsort(-ratio, kind="stable")
+    good = [i for i in order if ratio[i] >= _GAP and 2 <= levels[i] <= _FINE]
+    return sorted(int(levels[i]) for i in good[:most])
 
 
 def order_by_brightness(groups: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:

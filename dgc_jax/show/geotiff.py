@@ -8,6 +8,7 @@ Source: GDAL, GTiff driver and PAMDataset schema (https://gdal.org/en/stable/dri
 """
 
 import contextlib
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -180,3 +181,24 @@ def georeference(geo: Mapping[str, Any]) -> tuple[Any, list[float] | None]:
         return parsed(wkt, True), transform
     code = place.epsg(geo["map info"])
     return (None if code is None else rasterio.crs.CRS.from_epsg(code)), transform
+
+
+def pixel_size(geo: Mapping[str, Any]) -> float | None:
+    """The side of a pixel in metres (of an oblong one that of a square as large).
+
+    Args:
+        geo: as for `georeference`.
+
+    Returns:
+        None if the scene does not tell it, as in longitude and latitude, or rasterio is missing.
+    """
+    if not geo:
+        return None
+    try:
+        crs, transform = georeference(geo)
+    except ImportError:
+        return None
+    if crs is None or transform is None or not crs.is_projected:
+        return None
+    a, b, _, d, e, _ = transform
+    return float(math.sqrt(abs(a * e - b * d)) * crs.linear_units_factor[1])

@@ -10,10 +10,12 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from dgc_jax.apply.sieve import sieve
 from dgc_jax.show.files import replacing
 from dgc_jax.show.maps import check, pixels_per_label, shown_positions
 
 _SIDE = 560  # a scene smaller than this is enlarged towards it
+_SPECK = 10  # pixels from which on a region is outlined; outlines of single pixels glitter
 _TINT = 0.55  # share of the cluster's colour inside its regions
 
 
@@ -50,22 +52,27 @@ def write_overlay(
         )
     ]
     scale = max(1, round(_SIDE / max(shown.shape)))
-    background, shown = (a.repeat(scale, 0).repeat(scale, 1) for a in (background, shown))
+    regions = sieve(shown, _SPECK)
+    background, shown, regions = (
+        a.repeat(scale, 0).repeat(scale, 1) for a in (background, shown, regions)
+    )
     panels = {
         "quicklook": background,
-        "clusters over it": _blend(background, shown, colours),
+        "clusters over it": _blend(background, shown, regions, colours),
         "clusters": colours[shown],
     }
     with replacing(path) as temporary:
         _compose(panels, _entries(pixels, colours, names)).save(temporary, format="png")
 
 
-def _blend(background: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
+def _blend(
+    background: np.ndarray, labels: np.ndarray, regions: np.ndarray, colours: np.ndarray
+) -> np.ndarray:
     """Tints a grey version of the background by cluster and outlines the regions."""
     grey = background.astype(np.float32).mean(-1, keepdims=True)
     picture = (1 - _TINT) * grey + _TINT * colours[labels]
     edge = np.zeros(labels.shape, bool)
-    below, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
+    below, right = regions[1:] != regions[:-1], regions[:, 1:] != regions[:, :-1]
     edge[1:] |= below
     edge[:-1] |= below
     edge[:, 1:] |= right

@@ -1,9 +1,10 @@
 """What the report shows of one scene, gathered tile by tile: pictures, counts, sampled spectra.
 
 Everything is that of the model's finest level, from which the page makes all others; only the
-margin is that of the clusters that the model shows. Maps have one byte a pixel, whose meaning the
-page knows: label ids, margins, truth classes. They travel as compressed bytes and not as PNG,
-because browsers that guard against fingerprinting falsify what a page reads back from pictures.
+doubt is that of the clusters that the model shows. Maps have one byte a pixel, whose meaning the
+page knows: label ids, doubt (the root of 1 less the margin), truth classes. They travel as
+compressed bytes and not as PNG, because browsers that guard against fingerprinting falsify what a
+page reads back from pictures.
 Larger scenes are shown by evenly spaced pixels. Full spectra and probabilities are kept of a grid
 of pixels, as many as the report's size allows, so that a click finds the spectrum of a pixel near.
 """
@@ -23,6 +24,7 @@ from dgc_jax.apply.spectra import combine, empty, measure
 from dgc_jax.apply.tiles import Tile
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.scenes import Scene
+from dgc_jax.show.geotiff import pixel_size
 from dgc_jax.show.maps import Quicklook, shown_positions
 
 _PICTURES = 3_000_000  # pixels that all scenes of a report show together
@@ -42,6 +44,7 @@ class Portrait:
         confusion: `[class, L]` int64, or None without labels.
         classes: names of the classes, or None.
         unlike: number of pixels unlike any cluster; None: the model has no similarity floor.
+        metres: side of a pixel, None where the scene does not say it.
     """
 
     def __init__(
@@ -71,13 +74,13 @@ class Portrait:
             self.confusion = np.zeros((classes, clusters), np.int64)
         largest = int(np.clip(math.sqrt(_PICTURES / scenes), _SMALLEST, _LARGEST))
         step = max(1, -(-max(rows, columns) // largest))
-        self.name, self.shape = cube.name, (rows, columns)
+        self.name, self.shape, self.metres = cube.name, (rows, columns), pixel_size(cube.geo)
         self._rows = shown_positions(rows, -(-rows // step))
         self._columns = shown_positions(columns, -(-columns // step))
         if self._truth is not None:
             self._shown_truth = self._truth[np.ix_(self._rows, self._columns)]
         self._quicklook = Quicklook(cube.shape, cube.wavelengths, largest=largest)
-        self._labels, self._margin, self._unlike = (
+        self._labels, self._doubt, self._unlike = (
             np.zeros((len(self._rows), len(self._columns)), np.uint8) for _ in range(3)
         )
         self._floor = segmenter.similarity_floor
@@ -116,7 +119,9 @@ class Portrait:
                 self._truth = None  # the last tile: full maps of all scenes would add up
         into, at = _hits((self._rows, self._columns), tile)
         self._labels[into] = labels[at]
-        self._margin[into] = np.round(255 * np.asarray(tile.doubt.margin)[at])
+        # Most margins are close to 1; the root of what is missing shows where they are not.
+        apart = np.clip(1 - np.asarray(tile.doubt.margin)[at], 0, 1)
+        self._doubt[into] = np.where(labels[at] > 0, np.round(255 * np.sqrt(apart)), 0)
         if self.unlike is not None:
             unlike = (labels > 0) & (np.asarray(tile.doubt.similarity) < self._floor)
             self._unlike[into] = unlike[at]
@@ -141,10 +146,11 @@ class Portrait:
             "name": self.name,
             "rows": self.shape[0],
             "columns": self.shape[1],
+            "metres": self.metres,
             "shown": [self._rows.tolist(), self._columns.tolist()],
             "quicklook": _picture(self._quicklook.finish()),
             "labels": squeezed(self._labels),
-            "margin": squeezed(self._margin),
+            "doubt": squeezed(self._doubt),
             "unlike": squeezed(self._unlike) if self._unlike.any() else None,
             "unlike_pixels": self.unlike,
             "truth": None if self._shown_truth is None else squeezed(self._shown_truth),

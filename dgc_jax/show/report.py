@@ -27,6 +27,7 @@ from scipy.cluster import hierarchy
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import combine, empty, standard_deviation
 from dgc_jax.apply.view import Group
+from dgc_jax.model import tree
 from dgc_jax.show.confidence import MANY
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
@@ -34,10 +35,11 @@ from dgc_jax.show.portrait import Portrait, packed
 from dgc_jax.show.tables import PAPER
 from dgc_jax.train import options
 
-_SCRIPTS = ("groups.js", "charts.js", "maps.js", "page.js")
+_SCRIPTS = ("groups.js", "charts.js", "maps.js", "viewer.js", "hints.js", "page.js")
 _WATCHED = {f"monitor/{name}" for name in ("nmi", "entropy", "soft_information", "active_clusters")}
 _POINTS = 1000  # of a curve
 _NO_DATA = 0.5  # share of a scene from which on it is worth a word
+_SEEDS_AGREE = 0.9  # least adjusted Rand index between seeds at a level that is marked
 _AGREEMENT = 0.7  # adjusted Rand index between starts below which the map is worth a warning
 _DEAD = 0.25  # share of the trained centroids, likewise
 _OUTLIER = 3.0  # robust standard deviations of the log brightness
@@ -89,6 +91,7 @@ def write_report(
         "history": _history(history),
         "paper": {name: list(values) for name, values in PAPER.items()},
         "stability": stability,
+        "standing_out": _standing_out(segmenter, stability),
     }
     folder = importlib.resources.files("dgc_jax.show") / "page"
     read = lambda name: (folder / name).read_text(encoding="utf-8")  # noqa: E731
@@ -131,11 +134,12 @@ def _digest(text: str) -> str:
 
 def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, Any]:
     """What the page needs of the model: its clusters, its tree, its centroids."""
-    leaves, shown, tree = segmenter.leaves, segmenter.shown, _dendrogram(segmenter)
+    leaves, shown, drawing = segmenter.leaves, segmenter.shown, _dendrogram(segmenter)
+    joins, ids = tree.of_ids(segmenter.tree, segmenter.live, leaves)
     palette = ["#" + bytes(row).hex() for row in segmenter.leaf_colours]
     levels = {level: segmenter.level(level).tolist() for level in range(1, segmenter.finest + 1)}
     # By cluster, and within one as in the tree, so that its parts lie together, too.
-    drawn = leaves.tolist() if tree is None else tree["ids"]
+    drawn = leaves.tolist() if drawing is None else drawing["ids"]
     place = [(shown[k], drawn.index(k)) for k in leaves.tolist()]
     order = sorted(range(len(leaves)), key=place.__getitem__)
     bank = np.asarray(segmenter.model.centroids, np.float64)[order]
@@ -153,7 +157,11 @@ def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, An
         else [{"id": g.id, "of": g.of, "name": g.name, "colour": g.colour} for g in groups],
         "levels": levels,
         "level": segmenter.clusters,
-        "tree": tree,
+        "tree": drawing,
+        "joins": {
+            "pairs": joins[:, :2].astype(int).tolist(),
+            "ids": ids.tolist(),
+        },
         "similarity": {
             "ids": leaves[order].tolist(),
             "cosines": np.round(bank @ bank.T, 3).tolist(),
@@ -166,6 +174,19 @@ def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, An
         ],
         "background": None if segmenter.background is None else list(segmenter.background),
         "config": {name: _plain(value) for name, value in sorted(config.items())},
+    }
+
+
+def _standing_out(segmenter: Segmenter, stability: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Levels of the tree that the data support, and by what that is known."""
+    if stability is not None:
+        sure = [x["clusters"] for x in stability["levels"] if x["ari"]["min"] >= _SEEDS_AGREE]
+        return {"levels": sorted(sure), "why": f"Seeds agree to {_SEEDS_AGREE:g} or more at"}
+    return {
+        "levels": tree.standing_out(
+            tree.of_ids(segmenter.tree, segmenter.live, segmenter.leaves)[0]
+        ),
+        "why": "Levels that stand out of the tree (the next join is much longer)",
     }
 
 

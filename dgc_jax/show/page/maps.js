@@ -27,8 +27,8 @@ async function unsqueezed(text) {
 
 /** A scene with its pictures and samples decoded. */
 async function decoded(scene) {
-  const [labels, margin, quicklook, truth, unlike] = await Promise.all([
-    unsqueezed(scene.labels), unsqueezed(scene.margin), pixelsOf(scene.quicklook),
+  const [labels, doubt, quicklook, truth, unlike] = await Promise.all([
+    unsqueezed(scene.labels), unsqueezed(scene.doubt), pixelsOf(scene.quicklook),
     unsqueezed(scene.truth), unsqueezed(scene.unlike),
   ]);
   const samples = {
@@ -36,29 +36,31 @@ async function decoded(scene) {
     levels: unpacked(scene.samples.spectra, Uint16Array),
     shares: unpacked(scene.samples.probabilities, Uint8Array),
   };
-  return { ...scene, labels, margin, quicklook, truth, unlike, samples, width: scene.shown[1].length, height: scene.shown[0].length };
+  return { ...scene, labels, doubt, quicklook, truth, unlike, samples, width: scene.shown[1].length, height: scene.shown[0].length };
 }
 
 /**
  * Paints a map. look: {mode, opacity 0..1, table, colours (by id), alone (id or 0), classOf (by id,
- * from 0, or null), classColours}. Picture pixels shine through but where mode is margin.
+ * from 0, or null), classColours}. Picture pixels shine through.
  */
 function paint(canvas, scene, look) {
   canvas.width = scene.width;
   canvas.height = scene.height;
   const context = canvas.getContext("2d");
   const picture = context.createImageData(scene.width, scene.height);
-  const out = picture.data, { labels, quicklook, truth, margin, unlike } = scene;
+  const out = picture.data, { labels, quicklook, truth, doubt, unlike, width } = scene;
   const colours = look.colours.map((colour) => colour && rgb(colour));
   const classes = look.classColours.map(rgb);
   const greyness = Math.min(1, 3 * look.opacity); // colours of map and picture would mix to others
-  const wrong = [213, 0, 60], right = [190, 190, 190];
+  const wrong = [213, 0, 60], right = [190, 190, 190], unsure = [255, 140, 0];
+  // At the rim of pixels that are unlike any cluster.
+  const rim = (i) => unlike && unlike[i] && !(unlike[i - width] && unlike[i + width] && i % width && unlike[i - 1] && (i + 1) % width && unlike[i + 1]);
   for (let i = 0; i < labels.length; i++) {
     const id = look.table[labels[i]];
     let colour = id ? colours[id] : null, opacity = look.opacity;
     if (look.mode === "margin") {
-      colour = id ? (unlike && unlike[i] ? wrong : [margin[i], margin[i], margin[i]]) : null;
-      opacity = 1;
+      colour = id ? (rim(i) ? wrong : unsure) : null;
+      opacity = colour === wrong ? 1 : doubt[i] / 255;
     } else if (look.mode === "truth") {
       colour = truth && truth[i] ? classes[(truth[i] - 1) % classes.length] : null;
     } else if (look.mode === "errors") {
@@ -69,7 +71,7 @@ function paint(canvas, scene, look) {
     const grey = (quicklook[4 * i] + quicklook[4 * i + 1] + quicklook[4 * i + 2]) / 3;
     for (let channel = 0; channel < 3; channel++) {
       const seen = quicklook[4 * i + channel];
-      const under = seen + greyness * (grey - seen);
+      const under = look.mode === "margin" ? 0.6 * grey : seen + greyness * (grey - seen);
       out[4 * i + channel] = colour ? under + opacity * (colour[channel] - under) : seen;
     }
     out[4 * i + 3] = 255;

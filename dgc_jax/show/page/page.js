@@ -17,7 +17,7 @@ const axisTitle = data.wavelengths ? "wavelength (nm)" : "band";
 const labelled = data.scenes.some((scene) => scene.confusion);
 const confusion = labelled ? totalConfusion() : null;
 const classes = confusion ? confusion.map((_, c) => data.classes[c] ?? `class ${c + 1}`) : [];
-const state = { groups: groupsOf(data.levels[data.level], names, colours), alone: 0, inspected: null, scenes: [] };
+const state = { groups: groupsOf(data.levels[data.level], names, colours), alone: 0, inspected: null, scenes: [], hints: data.hints ?? [] };
 globalThis.report = { data, state }; // for a look from the browser's console
 
 function totalConfusion() {
@@ -55,6 +55,7 @@ function drawResults() {
     $("tree").replaceChildren(dendrogram(data.tree, groupOf, cut ? state.groups.length : null, { width: wide() }));
   }
   drawPixel();
+  drawHints();
 }
 
 /** Width of a chart in its own units: about that of the page, so that its text has the page's size. */
@@ -76,19 +77,16 @@ function look() {
 
 const notes = {
   clusters: "",
-  margin: "Bright: the most probable cluster is far ahead of the second (margin of probabilities, between the run's own clusters, whatever the slider says). Dark: unsure, as along edges. Red: unlike any cluster, as if the training had not seen its like.",
+  margin: "Orange: unsure, because the most probable of the run's own clusters is not far ahead of the second, as along edges: full where both are as probable, half at a margin of 0.75, a tenth at 0.99. Outlined in red: unlike any cluster, as if the training had not seen its like.",
   truth: "",
   errors: "Red: the cluster's class differs from the label. Grey: they agree. Unlabelled pixels show the picture.",
 };
 
 function drawMaps() {
-  const now = look(), beside = $("beside").checked;
-  for (const scene of state.scenes) {
-    paint(scene.map, scene, beside ? { ...now, opacity: 1 } : now);
-    scene.plain.hidden = !beside;
-    scene.card.classList.toggle("beside", beside);
-  }
-  $("opacity").disabled = beside || now.mode === "margin";
+  const now = look(), apart = $("compare").value !== "blend";
+  for (const scene of state.scenes) paint(scene.map, scene, apart ? { ...now, opacity: 1 } : now);
+  drawStage();
+  $("opacity").disabled = apart || now.mode === "margin";
   const note = $("mode-note");
   note.textContent = notes[now.mode];
   if (now.mode === "truth") {
@@ -147,15 +145,15 @@ function drawScores() {
     state.groups.filter((_, g) => found.table[g] === c).map((group) => group.id).join(" ") || "–"]));
   rows.push(["mean", short(found.mean), ""], ["accuracy", short(found.accuracy), ""]);
   const tables = [table(rows)];
-  if (data.background) {
+  if (data.background) { // first what the paper reports
     const papers = Object.entries(data.paper);
     const line = (name, here, of) => [name, short(here), ...papers.map(([, pair]) => short(of(pair)))];
-    tables.push(table([
+    tables.unshift(table([
       ["IoU", "here", ...papers.map(([name]) => `paper, ${name}`)],
       line("background", found.background, (pair) => pair[0]),
       line("tissue", found.tissue, (pair) => pair[1]),
       line("mean", found.both, (pair) => (pair[0] + pair[1]) / 2),
-    ]), html("p", { className: "hint", textContent: "The paper's data are other leaves." }));
+    ]), html("p", { className: "hint", textContent: "Background against tissue. The paper's data are other leaves." }));
   }
   $("scores").replaceChildren(...tables);
 }
@@ -234,11 +232,13 @@ function legendEntry(group, percent) {
 function inspect(scene, shownRow, shownColumn) {
   const at = shownRow * scene.width + shownColumn;
   const row = scene.shown[0][shownRow], column = scene.shown[1][shownColumn];
-  state.inspected = { scene: scene.name, number: state.scenes.indexOf(scene), row, column, label: scene.labels[at], margin: scene.margin[at] / 255, unlike: Boolean(scene.unlike && scene.unlike[at]), truth: scene.truth ? scene.truth[at] : 0 };
+  state.inspected = { scene: scene.name, number: state.scenes.indexOf(scene), row, column, label: scene.labels[at], margin: 1 - (scene.doubt[at] / 255) ** 2, unlike: Boolean(scene.unlike && scene.unlike[at]), truth: scene.truth ? scene.truth[at] : 0 };
   for (const other of state.scenes) other.cursor.hidden = other !== scene;
   scene.cursor.style.left = `${100 * (shownColumn + 0.5) / scene.width}%`;
   scene.cursor.style.top = `${100 * (shownRow + 0.5) / scene.height}%`;
   scene.place = [shownRow, shownColumn];
+  if (scene === viewer.scene) follow(scene);
+  else choose(scene);
   drawPixel();
 }
 
@@ -280,31 +280,32 @@ const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRi
 function sceneCard(scene) {
   const map = html("canvas", { tabIndex: 0, ariaLabel: `Map of ${scene.name}; arrow keys move the pixel` });
   map.setAttribute("role", "application");
-  const plain = html("canvas", { hidden: true, ariaLabel: `Picture of ${scene.name}` });
-  plain.setAttribute("role", "img");
+  const plain = html("canvas"); // the picture alone, for the stage
   const cursor = html("span", { className: "cursor", hidden: true });
-  const name = html("button", { type: "button", className: "name", textContent: scene.name, ariaExpanded: "false" });
+  const chooser = html("button", { type: "button", className: "name", textContent: scene.name, title: "Show it large" });
   const valid = sum(scene.pixels.slice(1)), unlike = valid && scene.unlike_pixels ? 100 * scene.unlike_pixels / valid : 0;
-  const caption = html("figcaption", {}, name, unlike ? ` · ${unlike.toFixed(unlike < 0.1 ? 3 : 1)} % unlike any cluster` : "");
-  const card = html("figure", { className: "scene" }, caption,
-    html("div", { className: "pictures" }, plain, html("div", { className: "map" }, map, cursor)));
-  name.addEventListener("click", () => { name.ariaExpanded = String(card.classList.toggle("large")); });
-  const whole = Object.assign(scene, { map, plain, cursor, card, place: [scene.height >> 1, scene.width >> 1] });
+  const caption = html("figcaption", {}, chooser, unlike ? ` · ${unlike.toFixed(unlike < 0.1 ? 3 : 1)} % unlike any cluster` : "");
+  const card = html("figure", { className: "scene" }, html("div", { className: "map" }, map, cursor), caption);
+  const whole = Object.assign(scene, { map, plain, cursor, card, chooser, place: [scene.height >> 1, scene.width >> 1] });
+  chooser.addEventListener("click", () => choose(whole));
   paint(plain, scene, { ...look(), mode: "clusters", opacity: 0 });
   map.addEventListener("click", (event) => {
     const box = map.getBoundingClientRect();
     const place = (share, size) => Math.max(0, Math.min(size - 1, Math.floor(share * size)));
     inspect(whole, place((event.clientY - box.top) / box.height, scene.height), place((event.clientX - box.left) / box.width, scene.width));
   });
-  map.addEventListener("keydown", (event) => {
-    const step = STEPS[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const far = event.shiftKey ? 10 : 1;
-    const move = (at, by, size) => Math.max(0, Math.min(size - 1, at + far * by));
-    inspect(whole, move(whole.place[0], step[0], scene.height), move(whole.place[1], step[1], scene.width));
-  });
+  map.addEventListener("keydown", (event) => { if (movePixel(whole, event)) event.preventDefault(); });
   return whole;
+}
+
+/** Moves the pixel of a scene if a key asks for it; whether it did. */
+function movePixel(scene, event) {
+  const step = STEPS[event.key];
+  if (!step) return false;
+  const far = event.shiftKey ? 10 : 1;
+  const move = (at, by, size) => Math.max(0, Math.min(size - 1, at + far * by));
+  inspect(scene, move(scene.place[0], step[0], scene.height), move(scene.place[1], step[1], scene.width));
+  return true;
 }
 
 function drawAbout() {
@@ -321,6 +322,21 @@ function drawAbout() {
   $("config").replaceChildren(...table([["field", "value"], ...Object.entries(data.config)]).children);
 }
 
+const SAYS = {
+  loss: "Blue: each step, which depends on its crops; orange: the mean of those around. A loss that hardly falls is no bad sign: training starts from good clusters.",
+  "NMI between epochs": "1: the map has not changed since the epoch before; the clusters have settled.",
+  "active clusters": "Of the trained centroids those with pixels.",
+};
+
+/** Each value's mean with those up to a tenth of the curve away. */
+function smooth(values) {
+  const reach = Math.max(1, Math.floor(values.length / 10));
+  return values.map((_, i) => {
+    const near = values.slice(Math.max(0, i - reach), i + reach + 1);
+    return sum(near) / near.length;
+  });
+}
+
 function drawHistory() {
   const charts = [
     ["loss", ["loss"]],
@@ -332,13 +348,15 @@ function drawHistory() {
   const drawn = charts.map(([title, wanted]) => {
     const found = wanted.filter((name) => data.history[name]?.length);
     if (!found.length) return null;
+    const says = SAYS[title];
     const shades = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
     const curves = found.map((name, i) => ({
       x: data.history[name].map((pair) => pair[0]), y: data.history[name].map((pair) => pair[1]),
       colour: shades[i % shades.length], name: name.split("/").at(-1), label: found.length > 1 ? String(i + 1) : "",
     }));
+    if (title === "loss") curves.unshift({ ...curves[0], y: smooth(curves[0].y), colour: shades[1], name: "mean of neighbours", dashed: false });
     const key = found.length > 1 ? html("p", { className: "read" }, ...curves.flatMap((c, i) => [swatch(c.colour), `${i + 1} ${c.name} `])) : "";
-    return html("figure", {}, html("figcaption", { textContent: title }), lineChart(curves, { width: 360, height: 200, xTitle: "step", title }), key);
+    return html("figure", {}, html("figcaption", { textContent: title }), lineChart(curves, { width: 360, height: 200, xTitle: "step", title }), key, says ? html("p", { className: "hint", textContent: says }) : "");
   });
   $("history").replaceChildren(...drawn.filter(Boolean));
   $("history-section").hidden = !drawn.some(Boolean);
@@ -409,13 +427,25 @@ function listen() {
   });
   Object.assign($("level"), { min: Math.min(2, clusters), max: clusters });
   $("level-most").textContent = `of up to ${clusters}`;
-  $("levels").append(html("option", { value: data.level }));
+  $("levels").append(...[...new Set([data.level, ...data.standing_out.levels])].map((value) => html("option", { value })));
+  const marked = data.standing_out.levels.map((level) => {
+    const go = html("button", { type: "button", textContent: level, ariaLabel: `Show ${level} clusters` });
+    go.addEventListener("click", () => cutAt(level));
+    return go;
+  });
+  if (marked.length) $("level-marks").append(`${data.standing_out.why}: `, ...marked);
   $("level").addEventListener("input", () => cutAt(Number($("level").value)));
-  for (const id of ["opacity", "mode", "beside"]) $(id).addEventListener("input", drawMaps);
+  for (const id of ["opacity", "mode"]) $(id).addEventListener("input", drawMaps);
+  $("compare").addEventListener("input", () => { $("split").hidden = $("compare").value !== "swipe"; drawMaps(); fit(); });
+  listenToStage();
   if (!labelled) for (const value of ["truth", "errors"]) $("mode").querySelector(`[value=${value}]`).disabled = true;
   $("export").addEventListener("click", () => save(`view-${state.groups.length}.json`, viewFile(data.model, state.groups), "application/json"));
   $("areas-csv").addEventListener("click", () => save("areas.csv", areasTable(), "text/csv"));
+  $("save").addEventListener("click", () => save(`${document.title.replace(/^dgc_jax report: /, "").replace(/[^\w.-]+/g, "_") || "report"}.html`, savedPage(), "text/html"));
+  $("name-here").addEventListener("submit", (event) => { event.preventDefault(); nameHere($("hint-name").value.trim()); });
+  $("hints-csv").addEventListener("click", () => save("points.csv", hintsTable(), "text/csv"));
   $("reset").addEventListener("click", () => {
+    state.hints = data.hints ?? [];
     data.clusters.forEach((cluster, k) => { names[k] = cluster.name; colours[k] = cluster.colour; });
     begin();
   });
@@ -437,6 +467,8 @@ async function main() {
   drawStability();
   state.scenes = (await Promise.all(data.scenes.map(decoded))).map(sceneCard);
   $("scenes").replaceChildren(...state.scenes.map((scene) => scene.card));
+  $("scenes").hidden = state.scenes.length < 2;
+  if (state.scenes.length) choose(state.scenes[0]);
   begin();
   document.documentElement.dataset.ready = "true";
 }
