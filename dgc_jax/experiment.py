@@ -32,7 +32,7 @@ from dgc_jax.errors import InputError, StorageError
 from dgc_jax.model import tree
 from dgc_jax.phases import phase, track
 from dgc_jax.reporting import read_summary
-from dgc_jax.show import probes, results, together
+from dgc_jax.show import probes, results, rival, together
 from dgc_jax.show.files import replacing, still_there
 from dgc_jax.show.palette import of_spectra
 from dgc_jax.show.portrait import Portrait
@@ -133,8 +133,10 @@ def _run(
         if not processes.first():
             processes.wait()
             return _summary(workdir)
+    with phase(console, "fitting plain k-means, to compare with"):
+        centres = rival.fit(segmenter, [scene.cube for scene in trained.scenes])
     for scene in track(trained.scenes, "segmenting", console):
-        portrait = Portrait(segmenter, scene, len(trained.scenes))
+        portrait = Portrait(segmenter, scene, len(trained.scenes), centres)
         portraits.append(portrait)
         if many:
             portrait.look(segmenter, scene.cube)

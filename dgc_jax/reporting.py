@@ -19,6 +19,7 @@ from dgc_jax.config import stored
 from dgc_jax.data import provenance
 from dgc_jax.errors import InputError
 from dgc_jax.phases import phase, track
+from dgc_jax.show import rival
 from dgc_jax.show.files import still_there
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
@@ -81,8 +82,10 @@ def report(
     with lock.alone(folder, "--out"):
         # Only what the manifest knows is safe from it, as the user names the file.
         manifest.refuse_clashes(folder, "--out", {("report", name): [name]}, foreign=False)
+        with phase(console, "fitting plain k-means, to compare with"):
+            centres = rival.fit(segmenter, [scene.cube for scene in found])
         for scene in track(found, "segmenting", console):
-            portraits.append(Portrait(segmenter, scene, len(found)))
+            portraits.append(Portrait(segmenter, scene, len(found), centres))
             portraits[-1].look(segmenter, scene.cube)
         manifest.begin(folder, "report", name, [name])
         with phase(console, "writing the report"):

@@ -30,7 +30,7 @@ from dgc_jax.cli import main
 from dgc_jax.data import leaves
 from dgc_jax.data.scenes import open_scenes
 from dgc_jax.model import tree
-from dgc_jax.show import tables
+from dgc_jax.show import rival, tables
 from dgc_jax.show.palette import colours
 from dgc_jax.train.checkpoint import load_model, save_model
 
@@ -548,6 +548,40 @@ def test_map_and_picture_are_compared_side_by_side_and_swiped(page: Page) -> Non
         assert begin < edge - 3
         assert share_of_clusters(seen[:, begin : edge - 3]) < 0.05
         assert share_of_clusters(seen[:, edge + 3 : int((width + shown) / 2) - 2]) > 0.95
+
+
+def test_plain_k_means_is_shown_in_the_colours_of_the_clusters(page: Page, made: Made) -> None:
+    slide(page, "opacity", 100)
+    page.locator("#mode").select_option("rival")
+    centres = rival.fit(made.segmenter, [open_cube(path) for path in made.paths])
+    ids = page.evaluate("data.rival.ids")
+    palette = page.evaluate("data.clusters.map((cluster) => rgb(cluster.colour))")
+    reflectance, valid = open_cube(made.paths[0]).read(0, 0, 60, 60)
+    plain = np.array(ids)[rival.nearest(centres, reflectance)]
+    seen = valid & (plain > 0)
+    np.testing.assert_array_equal(drawn(page)[seen], np.array(palette)[plain[seen] - 1])
+    told = page.locator("#mode-note").text_content()
+    assert f"{page.evaluate('data.rival.agreement'):.2f} (adjusted Rand index" in told
+
+
+def test_the_picture_is_in_natural_colours_or_infrared(
+    tiny_run: TinyRun, browser: Browser, tmp_path: pathlib.Path, page: Page
+) -> None:
+    assert page.locator("#picture").is_hidden()  # its scenes say no wavelengths
+    done = dgc("report", tiny_run.workdir, "--out", tmp_path / "r.html")
+    assert done.exit_code == 0, done.output
+    with watched(browser, tmp_path / "r.html") as page:
+        slide(page, "opacity", 0)
+        natural = drawn(page).astype(int)
+        page.locator("#picture").select_option("false")
+        infrared = drawn(page).astype(int)
+        leaf = page.evaluate("Array.from(state.scenes[0].truth)")
+    healthy = np.reshape(leaf, natural.shape[:2]) == 3
+    assert healthy.any()
+    red, green, _ = natural[healthy].mean(axis=0)
+    assert green > red
+    red, green, _ = infrared[healthy].mean(axis=0)
+    assert red > green
 
 
 def test_the_strip_chooses_the_scene(page: Page, made: Made) -> None:

@@ -27,6 +27,7 @@ UNUSED = "unused"
 """What an id below the highest is called that no pixel can have."""
 
 _BLOCK = (64, 512)  # rows, columns read at a time: 40 MB with 301 bands
+NATURAL = (640.0, 550.0, 460.0)  # nm: red, green, blue
 _FALSE_COLOUR = (800.0, 650.0, 550.0)  # nm: near infrared, red, green; vegetation is red
 _ZARR_CHUNK = 512
 
@@ -79,6 +80,7 @@ class Quicklook:
         wavelengths: np.ndarray | None,
         *,
         largest: int = 1024,
+        centres: tuple[float, float, float] = _FALSE_COLOUR,
     ) -> None:
         """Starts an empty picture.
 
@@ -86,12 +88,13 @@ class Quicklook:
             shape: rows, columns, bands of the scene.
             wavelengths: `[band]` nm, or None.
             largest: most pixels along a side.
+            centres: of red, green and blue, nm; where the wavelengths cover them.
         """
         rows, columns, bands = shape
         step = max(1, -(-max(rows, columns) // largest))
         self._rows = shown_positions(rows, -(-rows // step))
         self._columns = shown_positions(columns, -(-columns // step))
-        weights = _channel_weights(wavelengths, bands)
+        weights = _channel_weights(wavelengths, bands, centres)
         self._bands = np.flatnonzero(weights.any(axis=1))
         self._weights = weights[self._bands]
         self._values = np.zeros((len(self._rows), len(self._columns), 3), np.float32)
@@ -141,12 +144,21 @@ def shown_positions(size: int, shown: int) -> np.ndarray:
     return np.arange(shown) * size // max(shown, 1)
 
 
-def _channel_weights(wavelengths: np.ndarray | None, bands: int) -> np.ndarray:
+def covers(wavelengths: np.ndarray | None, centres: tuple[float, float, float]) -> bool:
+    """Whether there are bands within 20 nm of each of three wavelengths."""
+    if wavelengths is None:
+        return False
+    return bool(np.abs(np.asarray(wavelengths)[:, None] - centres).min(axis=0).max() <= 20)
+
+
+def _channel_weights(
+    wavelengths: np.ndarray | None, bands: int, centres: tuple[float, float, float]
+) -> np.ndarray:
     """What each band adds to red, green and blue of the picture, `[band, 3]` float32."""
     if wavelengths is not None:
-        away = np.abs(np.asarray(wavelengths)[:, None] - _FALSE_COLOUR)  # nm
+        away = np.abs(np.asarray(wavelengths)[:, None] - centres)  # nm
         reach = 10.0
-    if wavelengths is None or away.min(0).max() > 20:
+    if wavelengths is None or not covers(wavelengths, centres):
         away = np.abs(np.arange(bands)[:, None] + 0.5 - bands * np.array([5 / 6, 1 / 2, 1 / 6]))
         reach = bands / 60
     near = away <= np.maximum(reach, away.min(0))

@@ -25,7 +25,8 @@ from dgc_jax.apply.tiles import Tile
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.scenes import Scene
 from dgc_jax.show.geotiff import pixel_size
-from dgc_jax.show.maps import Quicklook, shown_positions
+from dgc_jax.show.maps import NATURAL, Quicklook, covers, shown_positions
+from dgc_jax.show.rival import nearest
 
 _PICTURES = 3_000_000  # pixels that all scenes of a report show together
 _SAMPLES = 5_000_000  # bytes of sampled spectra and probabilities, all scenes together
@@ -44,6 +45,7 @@ class Portrait:
         confusion: `[class, L]` int64, or None without labels.
         classes: names of the classes, or None.
         unlike: number of pixels unlike any cluster; None: the model has no similarity floor.
+        rival: `[K, L]` int64 shown pixels of each cluster of plain k-means and label; or None.
         metres: side of a pixel, None where the scene does not say it.
     """
 
@@ -52,6 +54,7 @@ class Portrait:
         segmenter: Segmenter,
         scene: Scene,
         scenes: int = 1,
+        centres: np.ndarray | None = None,
     ) -> None:
         """Starts an empty portrait.
 
@@ -59,6 +62,7 @@ class Portrait:
             segmenter: the model, not seen through a view.
             scene: the scene, perhaps with labels.
             scenes: how many scenes share the report.
+            centres: of plain k-means, see `dgc_jax.show.rival`; None: there is no such map.
 
         Raises:
             InputError: if its labels cannot be read, or its bands do not cover the model's.
@@ -80,10 +84,17 @@ class Portrait:
         if self._truth is not None:
             self._shown_truth = self._truth[np.ix_(self._rows, self._columns)]
         self._quicklook = Quicklook(cube.shape, cube.wavelengths, largest=largest)
+        self._natural = None
+        if covers(cube.wavelengths, NATURAL):
+            self._natural = Quicklook(
+                cube.shape, cube.wavelengths, largest=largest, centres=NATURAL
+            )
         self._labels, self._doubt, self._unlike = (
             np.zeros((len(self._rows), len(self._columns)), np.uint8) for _ in range(3)
         )
         self._floor = segmenter.similarity_floor
+        self._centres, self._rival = centres, np.zeros_like(self._labels)
+        self.rival = None if centres is None else np.zeros((len(centres), clusters), np.int64)
         number = max(4, _SAMPLES // scenes // (2 * bands + clusters))
         spacing = max(1, math.ceil(math.sqrt(rows * columns / number)))
         self._at = tuple(
@@ -108,7 +119,8 @@ class Portrait:
         assert tile.finest is not None
         labels = np.asarray(tile.finest.labels)
         row, column, (height, width) = tile.row, tile.column, labels.shape
-        self._quicklook.add(row, column, tile.numbers, labels > 0, tile.divisor)
+        for picture in filter(None, (self._quicklook, self._natural)):
+            picture.add(row, column, tile.numbers, labels > 0, tile.divisor)
         self.pixels += np.bincount(labels.reshape(-1), minlength=len(self.pixels))
         mine = measure(tile.numbers, labels, len(self.spectra.count), divisor=tile.divisor)
         self.spectra = combine(self.spectra, mine)
@@ -126,6 +138,14 @@ class Portrait:
             unlike = (labels > 0) & (np.asarray(tile.doubt.similarity) < self._floor)
             self._unlike[into] = unlike[at]
             self.unlike += int(np.count_nonzero(unlike))
+        if self._centres is not None and self.rival is not None:
+            shown = np.nan_to_num(tile.numbers[at].astype(np.float32) / np.float32(tile.divisor))
+            plain = np.where(labels[at] > 0, nearest(self._centres, shown), 0)
+            self._rival[into] = plain
+            seen = plain > 0
+            np.add.at(
+                self.rival, (plain[seen].astype(int) - 1, labels[at][seen].astype(int) - 1), 1
+            )
         into, at = _hits(self._at, tile)
         self._sampled[into] = labels[at]
         self._spectra[into] = tile.numbers[at].astype(np.float32) / np.float32(tile.divisor)
@@ -149,10 +169,12 @@ class Portrait:
             "metres": self.metres,
             "shown": [self._rows.tolist(), self._columns.tolist()],
             "quicklook": _picture(self._quicklook.finish()),
+            "natural": None if self._natural is None else _picture(self._natural.finish()),
             "labels": squeezed(self._labels),
             "doubt": squeezed(self._doubt),
             "unlike": squeezed(self._unlike) if self._unlike.any() else None,
             "unlike_pixels": self.unlike,
+            "rival": None if self.rival is None else squeezed(self._rival),
             "truth": None if self._shown_truth is None else squeezed(self._shown_truth),
             "pixels": self.pixels.tolist(),
             "confusion": None if self.confusion is None else self.confusion.tolist(),

@@ -28,6 +28,7 @@ from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import combine, empty, standard_deviation
 from dgc_jax.apply.view import Group
 from dgc_jax.model import tree
+from dgc_jax.show import rival
 from dgc_jax.show.confidence import MANY
 from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
@@ -92,6 +93,7 @@ def write_report(
         "paper": {name: list(values) for name, values in PAPER.items()},
         "stability": stability,
         "standing_out": _standing_out(segmenter, stability),
+        "rival": _rival(segmenter, portraits),
     }
     folder = importlib.resources.files("dgc_jax.show") / "page"
     read = lambda name: (folder / name).read_text(encoding="utf-8")  # noqa: E731
@@ -188,6 +190,12 @@ def _standing_out(segmenter: Segmenter, stability: Mapping[str, Any] | None) -> 
         ),
         "why": "Levels that stand out of the tree (the next join is much longer)",
     }
+
+
+def _rival(segmenter: Segmenter, portraits: Sequence[Portrait]) -> dict[str, Any] | None:
+    """What plain k-means makes of the scenes, in the model's colours; None if nobody has tried."""
+    counts = [portrait.rival for portrait in portraits if portrait.rival is not None]
+    return rival.compare(np.sum(counts, axis=0), segmenter) if counts else None
 
 
 def _plain(value: Any) -> str:

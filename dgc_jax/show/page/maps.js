@@ -27,28 +27,28 @@ async function unsqueezed(text) {
 
 /** A scene with its pictures and samples decoded. */
 async function decoded(scene) {
-  const [labels, doubt, quicklook, truth, unlike] = await Promise.all([
-    unsqueezed(scene.labels), unsqueezed(scene.doubt), pixelsOf(scene.quicklook),
-    unsqueezed(scene.truth), unsqueezed(scene.unlike),
+  const [natural, labels, doubt, quicklook, truth, unlike, rival] = await Promise.all([
+    scene.natural ? pixelsOf(scene.natural) : null, unsqueezed(scene.labels), unsqueezed(scene.doubt), pixelsOf(scene.quicklook),
+    unsqueezed(scene.truth), unsqueezed(scene.unlike), unsqueezed(scene.rival),
   ]);
   const samples = {
     ...scene.samples,
     levels: unpacked(scene.samples.spectra, Uint16Array),
     shares: unpacked(scene.samples.probabilities, Uint8Array),
   };
-  return { ...scene, labels, doubt, quicklook, truth, unlike, samples, width: scene.shown[1].length, height: scene.shown[0].length };
+  return { ...scene, pictures: { false: quicklook, natural: natural ?? quicklook }, labels, doubt, quicklook, truth, unlike, rival, samples, width: scene.shown[1].length, height: scene.shown[0].length };
 }
 
 /**
  * Paints a map. look: {mode, opacity 0..1, table, colours (by id), alone (id or 0), classOf (by id,
- * from 0, or null), classColours}. Picture pixels shine through.
+ * from 0, or null), classColours, rivalColours}. Picture pixels shine through.
  */
 function paint(canvas, scene, look) {
   canvas.width = scene.width;
   canvas.height = scene.height;
   const context = canvas.getContext("2d");
   const picture = context.createImageData(scene.width, scene.height);
-  const out = picture.data, { labels, quicklook, truth, doubt, unlike, width } = scene;
+  const out = picture.data, { labels, quicklook, truth, doubt, unlike, rival, width } = scene;
   const colours = look.colours.map((colour) => colour && rgb(colour));
   const classes = look.classColours.map(rgb);
   const greyness = Math.min(1, 3 * look.opacity); // colours of map and picture would mix to others
@@ -61,6 +61,8 @@ function paint(canvas, scene, look) {
     if (look.mode === "margin") {
       colour = id ? (rim(i) ? wrong : unsure) : null;
       opacity = colour === wrong ? 1 : doubt[i] / 255;
+    } else if (look.mode === "rival") {
+      colour = rival && rival[i] ? look.rivalColours[rival[i]] : null;
     } else if (look.mode === "truth") {
       colour = truth && truth[i] ? classes[(truth[i] - 1) % classes.length] : null;
     } else if (look.mode === "errors") {

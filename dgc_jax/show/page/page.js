@@ -72,12 +72,15 @@ function look() {
   return {
     mode: $("mode").value, opacity: $("opacity").value / 100, table: lookupOf(state.groups, clusters),
     colours: byId, alone: state.alone, classOf, classColours: data.class_colours,
+    // In those of the run's own clusters, whatever the slider says.
+    rivalColours: data.rival?.ids.map((id) => (id ? rgb(colours[id - 1]) : [120, 120, 120])) ?? [],
   };
 }
 
 const notes = {
   clusters: "",
   margin: "Orange: unsure, because the most probable of the run's own clusters is not far ahead of the second, as along edges: full where both are as probable, half at a margin of 0.75, a tenth at 0.99. Outlined in red: unlike any cluster, as if the training had not seen its like.",
+  rival: data.rival && `Plain k-means of the spectra, pixel by pixel, with as many clusters as the run has (${data.level}), coloured as the clusters that they overlap most. Agreement with the map of the run: ${short(data.rival.agreement, 2)} (adjusted Rand index; 1: the same map).`,
   truth: "",
   errors: "Red: the cluster's class differs from the label. Grey: they agree. Unlabelled pixels show the picture.",
 };
@@ -288,7 +291,7 @@ function sceneCard(scene) {
   const card = html("figure", { className: "scene" }, html("div", { className: "map" }, map, cursor), caption);
   const whole = Object.assign(scene, { map, plain, cursor, card, chooser, place: [scene.height >> 1, scene.width >> 1] });
   chooser.addEventListener("click", () => choose(whole));
-  paint(plain, scene, { ...look(), mode: "clusters", opacity: 0 });
+  drawPicture(whole);
   map.addEventListener("click", (event) => {
     const box = map.getBoundingClientRect();
     const place = (share, size) => Math.max(0, Math.min(size - 1, Math.floor(share * size)));
@@ -296,6 +299,12 @@ function sceneCard(scene) {
   });
   map.addEventListener("keydown", (event) => { if (movePixel(whole, event)) event.preventDefault(); });
   return whole;
+}
+
+/** Draws the picture of a scene that is asked for. */
+function drawPicture(scene) {
+  scene.quicklook = scene.pictures[$("picture").value];
+  paint(scene.plain, scene, { ...look(), mode: "clusters", opacity: 0 });
 }
 
 /** Moves the pixel of a scene if a key asks for it; whether it did. */
@@ -437,7 +446,14 @@ function listen() {
   $("level").addEventListener("input", () => cutAt(Number($("level").value)));
   for (const id of ["opacity", "mode"]) $(id).addEventListener("input", drawMaps);
   $("compare").addEventListener("input", () => { $("split").hidden = $("compare").value !== "swipe"; drawMaps(); fit(); });
+  $("picture").value = data.scenes.some((scene) => scene.natural) ? "natural" : "false";
+  $("picture").parentElement.hidden = $("picture").value === "false";
+  $("picture").addEventListener("input", () => {
+    for (const scene of state.scenes) drawPicture(scene);
+    drawMaps();
+  });
   listenToStage();
+  if (!data.rival) $("mode").querySelector("[value=rival]").disabled = true;
   if (!labelled) for (const value of ["truth", "errors"]) $("mode").querySelector(`[value=${value}]`).disabled = true;
   $("export").addEventListener("click", () => save(`view-${state.groups.length}.json`, viewFile(data.model, state.groups), "application/json"));
   $("areas-csv").addEventListener("click", () => save("areas.csv", areasTable(), "text/csv"));

@@ -69,6 +69,7 @@ function pixelAt(x, y) {
 function drawStage() {
   const { scene, scale } = viewer, canvas = $("view");
   if (!scene) return;
+  canvas.style.touchAction = viewer.zoomed ? "none" : "pan-y"; // one finger scrolls the page past a whole scene
   const ratio = window.devicePixelRatio || 1, high = canvas.clientHeight;
   canvas.width = Math.round(canvas.clientWidth * ratio);
   canvas.height = Math.round(high * ratio);
