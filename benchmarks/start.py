@@ -73,9 +73,9 @@ def measure(small: bool) -> dict[str, Any]:
             if len(list(path.parent.glob("*.zarr"))) == 1
         ]
         for what, command in (
-            (f"dgc train, {preset}", ["train", "--preset", preset, "--out"]),
+            (f"training ({preset})", ["train", "--preset", preset, "--out"]),
             (
-                f"dgc segment, {size} x {size}",
+                f"segmenting ({size} x {size})",
                 ["segment", os.path.join(folder, "one"), scene, "--out"],
             ),
         ):

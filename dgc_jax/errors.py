@@ -16,6 +16,8 @@ _FULL = (
     r"Not enough free space|\d+ requested and \d+ written"
 )
 
+_LONGEST = 2000  # characters of a message
+
 
 class InputError(ValueError):
     """Bad input, told in one sentence for the person who gave it.
@@ -25,7 +27,11 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(names.shown(message).replace("\n", "\\n"))
+        text = names.shown(message).replace("\n", "\\n")
+        if len(text) > _LONGEST:  # what was found can be of any length
+            half = _LONGEST // 2
+            text = f"{text[:half]} ... {text[-half:]}"
+        super().__init__(text)
 
 
 class DivergedError(ArithmeticError):

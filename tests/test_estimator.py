@@ -162,7 +162,8 @@ def test_what_it_is_fits_on_a_screen(fitted: DeepGlobalClustering) -> None:
     lines = repr(fitted.segmenter_).splitlines()
     assert "3 clusters" in lines[0]
     assert "31 bands of 400 to 1000 nm" in lines[0]
-    assert lines[1].split() == ["1", "#0072b2", "cluster", "1"]
+    colour = bytes(fitted.segmenter_.colours[1].tolist()).hex()
+    assert lines[1].split() == ["1", f"#{colour}", "cluster", "1"]
     assert len(lines) == 4
 
 

@@ -306,9 +306,24 @@ def test_concerns_name_what_is_wrong_and_nothing_else(
         "confidence."
     ]
     empty = [with_pixels(one, pixels=100 * (segmenter.shown == 1))]
-    assert concerns(segmenter, empty, fine) == [
-        "No pixel of these scenes belongs to cluster 2 or cluster 3."
+    told = concerns(segmenter, empty, fine)
+    assert told[0] == "No pixel of these scenes belongs to cluster 2 or cluster 3."
+    assert told[1].startswith("cluster 1 holds 100.0 % of all pixels, so the map says little")
+    assert len(told) == 2
+    most = one.pixels.copy() * 0
+    most[1:] = np.where(segmenter.shown[1:] == 1, 99_000, 0)
+    most[np.flatnonzero(segmenter.shown == 2)[0]] = 7
+    most[np.flatnonzero(segmenter.shown == 3)[0]] = 100
+    told = concerns(segmenter, [with_pixels(one, pixels=most, unlike=0)], fine)
+    assert [text.split(":")[0] for text in told] == [
+        "cluster 1 holds 99.9 % of all pixels, so the map says little",
+        "Fewer than 20 pixels belong to cluster 2",
     ]
+    counts = [with_pixels(one, _spectra=np.float32(3000) * one._spectra)]
+    (told_of_counts,) = concerns(segmenter, counts, fine)
+    assert told_of_counts.startswith(
+        "The numbers are no reflectance (half of the pixels are above "
+    )
     moving = fine | {"nmi_between_epochs": 0.5, "stopped_because": "the clusters had settled: x"}
     told = concerns(segmenter, [one], moving)
     assert [text.split(",")[0] for text in told] == [

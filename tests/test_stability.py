@@ -27,7 +27,6 @@ from dgc_jax.cli import main
 from dgc_jax.config import configure
 from dgc_jax.errors import DivergedError, LostError
 from dgc_jax.model import information, tree
-from dgc_jax.show import palette
 from dgc_jax.show.stability import plot_stability, print_stability
 
 # config_flags imports configuration files in a way that Python 3.11 warns of.
@@ -71,6 +70,12 @@ class Compared(NamedTuple):
             table = view.of_shown(model, view.cut(model, clusters))
             merged.append(table[pixels(self.folder / seed["workdir"] / "maps", self.result)])
         return np.array(merged)
+
+    @property
+    def colours(self) -> np.ndarray:
+        """Those of the ids of the reference."""
+        seed = self.result["seeds"][self.reference]
+        return load(str(self.folder / seed["workdir"])).leaf_colours
 
     @property
     def reference(self) -> int:
@@ -287,7 +292,7 @@ def test_stability_of_each_cluster_is_its_mean_best_overlap(compared: Compared) 
             assert cluster["worst"] == pytest.approx(min(best), abs=1e-12)
             assert cluster["pixels"] == np.count_nonzero(mine)
             assert cluster["percent"] == pytest.approx(100 * np.mean(mine))
-            red, green, blue = palette.colours(5)[cluster["id"]]
+            red, green, blue = compared.colours[cluster["id"]]
             assert cluster["colour"] == f"#{red:02x}{green:02x}{blue:02x}"
 
 
@@ -319,7 +324,7 @@ def test_consensus_is_the_vote_of_all_ways_to_match_tried(compared: Compared) ->
         assert level["consensus"]["unanimous"] == pytest.approx(np.mean(counts.max(0) == 3))
     with PIL.Image.open(folder / f"{compared.result['scenes'][0]}.png") as picture:
         colours = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)
-    np.testing.assert_array_equal(colours[1:6], palette.colours(5)[1:])
+    np.testing.assert_array_equal(colours[1:6], compared.colours[1:6])
 
 
 def test_table_shows_every_level_and_the_last_line_what_to_do(compared: Compared) -> None:

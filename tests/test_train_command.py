@@ -6,7 +6,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 from typing import Any
 
 import numpy as np
@@ -120,12 +119,13 @@ def test_ctrl_c_says_how_to_go_on_and_resume_ends_with_the_same_bits(
         for word in ("--set", f"{name}={value}")
     ]
     command = [sys.executable, "-m", "dgc_jax", "train", "field", "--preset", "tiny", *sets]
-    checkpoints = tmp_path / "runs" / "field" / "checkpoints"
     with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while process.poll() is None and not (checkpoints / "3").is_dir():
-            time.sleep(0.01)
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        # The checkpoint of step 3 is begun by then, and is finished whatever happens.
+        next((line for line in process.stdout if line.startswith("step 4/")), None)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == training.INTERRUPTED, errors

@@ -83,7 +83,8 @@ def read_labels(
     if suffix == ".json":
         labels, names = _read_labelme(path, shape, unlabelled, classes)
     else:
-        values, missing, numbered = _read_numbers(path, suffix, shape, variable)
+        with reading(path):
+            values, missing, numbered = _read_numbers(path, suffix, shape, variable)
         labels = _renumbered(path, values, unlabelled, missing)
         if names is None and numbered is not None:
             names = [name for number, name in enumerate(numbered) if number != unlabelled]

@@ -43,6 +43,9 @@ _NO_DATA = 0.5  # share of a scene from which on it is worth a word
 _SEEDS_AGREE = 0.9  # least adjusted Rand index between seeds at a level that is marked
 _AGREEMENT = 0.7  # adjusted Rand index between starts below which the map is worth a warning
 _DEAD = 0.25  # share of the trained centroids, likewise
+_COLLAPSED = 0.98  # share of all pixels in one cluster
+_TINY = 20  # pixels, of all scenes, below which a cluster is suspicious
+_REFLECTANCE = 1.5  # median brightness above which numbers cannot be reflectance
 _OUTLIER = 3.0  # robust standard deviations of the log brightness
 _LEAST_OUTLIER = 0.25  # and at least so much brighter or darker, log
 
@@ -241,6 +244,7 @@ def concerns(
     absent = [segmenter.names[k - 1] for k in range(1, len(pixels)) if not pixels[k]]
     if absent:
         found.append(f"No pixel of these scenes belongs to {_listed(absent)}.")
+    found += _sizes(segmenter, pixels[1:])
     trained = len(segmenter.model.centroids)
     dead = trained - len(segmenter.live)
     if dead > _DEAD * trained:
@@ -261,7 +265,7 @@ def concerns(
                 f"{100 * portrait.unlike / valid:.0f} % of {portrait.name} is unlike any cluster, "
                 "as if the training had not seen its like; look at its confidence."
             )
-    found += _light(portraits)
+    found += _units(portraits) + _light(portraits)
     if summary is not None:
         # Runs of earlier versions say nothing of these two.
         if summary.get("training") == "hurt":
@@ -284,6 +288,40 @@ def concerns(
                 f"{nmi:.2f}; try more steps (train.steps)."
             )
     return found
+
+
+def _sizes(segmenter: Segmenter, pixels: np.ndarray) -> list[str]:
+    """Clusters that hold nearly everything, or next to nothing."""
+    total, found = int(pixels.sum()), []
+    largest = int(np.argmax(pixels))
+    if len(pixels) > 1 and pixels[largest] > _COLLAPSED * total:
+        share = 100 * pixels[largest] / total
+        found.append(
+            f"{segmenter.names[largest]} holds {share:.1f} % of all pixels, so the map says "
+            "little: look at more clusters with the slider, or train on less of what is everywhere "
+            "(a mask)."
+        )
+    tiny = [int(k) for k in np.flatnonzero((pixels > 0) & (pixels < _TINY))]
+    if tiny and total > 100 * _TINY:
+        few = _listed([segmenter.names[k] for k in tiny]).replace(" or ", " and ")
+        found.append(
+            f"Fewer than {_TINY} pixels belong to {few}: such clusters are often dead pixels or "
+            "glints; point at them in the list to see where they are, and merge them."
+        )
+    return found
+
+
+def _units(portraits: Sequence[Portrait]) -> list[str]:
+    """Numbers that are no reflectance."""
+    known = [value for value in (p.brightness() for p in portraits) if value is not None]
+    if not known or np.median(known) <= _REFLECTANCE:
+        return []
+    return [
+        f"The numbers are no reflectance (half of the pixels are above {np.median(known):.3g} on "
+        "average over the bands): counts follow the lamp and the camera, too, so clusters of this "
+        "run may not hold on scenes taken otherwise; calibrate with --white and --dark, or say the "
+        "factor with --scale."
+    ]
 
 
 def _light(portraits: Sequence[Portrait]) -> list[str]:

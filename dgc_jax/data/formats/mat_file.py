@@ -9,6 +9,7 @@ bytes, no `MATLAB_class`) keeps the axes that HDF5 lists. Objects and functions 
 import contextlib
 import dataclasses
 import os
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -60,6 +61,8 @@ def open_variables(path: str) -> Variables:
     if h5py.is_hdf5(path):
         return _version_7_3(path)
     try:
+        if scipy.io.matlab.matfile_version(path)[0] == 0:
+            _walk_version_4(path)
         listed = scipy.io.whosmat(path)
     except Exception as error:  # scipy lets through whatever the damage happened to trigger
         raise InputError(
@@ -96,6 +99,26 @@ def open_variables(path: str) -> Variables:
         {name: shape for name, shape in flags.items() if 0 not in shape},
         load,
     )
+
+
+def _walk_version_4(path: str) -> None:
+    """Sees that the variables of a file of version 4 end within it, before scipy believes them.
+
+    Source: MAT-File Format, MathWorks, appendix "MAT-File Level 4".
+
+    Raises:
+        ValueError: one does not.
+    """
+    size, at = os.path.getsize(path), 0
+    with open(path, "rb") as file:
+        while header := file.read(20):
+            order = "<" if 0 <= struct.unpack("<i", header[:4])[0] < 5000 else ">"
+            kind, rows, columns, imaginary, name = struct.unpack(f"{order}5i", header)
+            precision = (8, 4, 4, 2, 2, 1)[kind // 10 % 10]
+            at += 20 + name + rows * columns * precision * (2 if imaginary else 1)
+            if min(rows, columns, name) < 0 or at > size:
+                raise ValueError(f"a variable of {rows} x {columns} numbers ends beyond it")
+            file.seek(at)
 
 
 def _load_version_5(path: str, name: str) -> Any:
