@@ -33,6 +33,7 @@ from dgc_jax.train.log import history
 ROWS, COLUMNS, BANDS = 6, 5, 4
 CUBE = np.linspace(0.05, 0.9, ROWS * COLUMNS * BANDS, dtype="f4").reshape(ROWS, COLUMNS, BANDS)
 LABELS = (np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) % 4).astype("u1")
+_PICTURES = (".html", ".png")
 NM = [450.0, 550.0, 650.0, 800.0]
 
 
@@ -188,13 +189,19 @@ def _set_fields(path: pathlib.Path) -> None:
     configuration.read("tiny", path.read_text("utf-8", "replace").split("\n"))
 
 
+def _large(folder: str, names: list[str]) -> list[str]:
+    """What of a run no reader of its model needs."""
+    if os.path.basename(folder) == "checkpoints":
+        return [name for name in names if name.isdecimal()]
+    return [name for name in names if name in ("tensorboard", "maps") or name.endswith(_PICTURES)]
+
+
 def of_run(workdir: pathlib.Path) -> dict[str, Kind]:
     """Kinds that need a finished run, which is copied and not written into."""
     segmenter = load(str(workdir))
 
     def copied(folder: pathlib.Path) -> pathlib.Path:
-        wanted = shutil.ignore_patterns("tensorboard", "[0-9]*", "maps", "*.html", "*.png")
-        shutil.copytree(workdir, folder / "run", ignore=wanted)
+        shutil.copytree(workdir, folder / "run", ignore=_large)
         return folder / "run"
 
     def a_view(folder: pathlib.Path) -> pathlib.Path:
