@@ -1,5 +1,6 @@
 """What a user lays beside a scene: masks, lists of wavelengths, white and dark references."""
 
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -14,8 +15,26 @@ from dgc_jax.errors import InputError, reading, reason
 PICTURES = ("PNG", "TIFF", "BMP", "GIF", "JPEG", "PPM")
 """Formats of masks and label maps; others of Pillow's run programs or read what a file names."""
 
+_IN_MEMORY = 1 << 26
+"""Bytes up to which a picture is read before Pillow sees it."""
+
 BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
 _BLOCK_BYTES = 64 * 2**20  # of a reference read at a time
+
+
+def open_picture(path: str, formats: tuple[str, ...] = PICTURES) -> PIL.Image.Image:
+    """Opens a picture; who calls closes it.
+
+    Pillow asks a file for as many bytes as a length in it says, for which Python makes room before
+    it finds that there are fewer; bytes in memory give what there is.
+
+    Raises:
+        OSError: and whatever else Pillow raises.
+    """
+    if os.path.getsize(path) > _IN_MEMORY:
+        return PIL.Image.open(path, formats=formats)
+    with open(path, "rb") as file:
+        return PIL.Image.open(io.BytesIO(file.read()), formats=formats)
 
 
 def read_wavelengths(
@@ -81,7 +100,7 @@ def read_mask(mask_path: str, path: str, size: tuple[int, int]) -> np.ndarray:
             mapped = np.load(mask_path, mmap_mode="r", allow_pickle=False)
             mask = mapped if mapped.shape[:2] != size else np.array(mapped)
         else:
-            with PIL.Image.open(mask_path, formats=PICTURES) as picture:
+            with open_picture(mask_path) as picture:
                 if picture.size != size[::-1]:
                     raise InputError(_other_size(mask_path, picture.size[::-1], path, size))
                 colours = picture.convert("RGB") if "A" in picture.getbands() else picture

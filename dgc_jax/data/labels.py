@@ -21,7 +21,7 @@ import numpy as np
 import PIL.Image
 import PIL.TiffImagePlugin
 
-from dgc_jax.data.companions import BOMBS, PICTURES
+from dgc_jax.data.companions import BOMBS, open_picture
 from dgc_jax.data.formats import conventions, envi, hdf5, limits, mat_file, variables, zarr
 from dgc_jax.data.formats.detect import HDF5_SUFFIXES
 from dgc_jax.data.formats.envi_header import read_header
@@ -174,7 +174,7 @@ def _renumbered(
 def _read_image(path: str, shape: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Numbers, and where they are the picture's nodata (TIFF) or transparent colour (PNG)."""
     try:
-        with PIL.Image.open(path, formats=PICTURES) as image:
+        with open_picture(path) as image:
             if shape is not None and image.size != shape[::-1]:
                 raise InputError(_other_size(path, image.size[::-1], shape))
             if image.mode not in ("1", "L", "P", "I", "F") and not image.mode.startswith("I;16"):

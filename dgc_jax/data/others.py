@@ -14,8 +14,8 @@ import warnings
 from collections.abc import Collection
 
 import numpy as np
-import PIL.Image
 
+from dgc_jax.data.companions import open_picture
 from dgc_jax.data.formats import envi
 from dgc_jax.data.formats.detect import scene_name
 
@@ -154,7 +154,7 @@ def _flat_envi(header: str) -> bool:
 def _flat_tiff(path: str) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large pictures are not decoded here
-        with PIL.Image.open(path, formats=("TIFF",)) as image:
+        with open_picture(path, ("TIFF",)) as image:
             whole = image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16")
             return whole and getattr(image, "n_frames", 1) == 1
 
