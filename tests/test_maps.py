@@ -332,6 +332,36 @@ def test_overlay_shows_quicklook_tinted_clusters_and_map(tmp_path):
     assert np.linalg.norm(inside.mean(0) - colours(2)[1]) < 100
 
 
+def test_outlines_leave_stray_pixels_out(tmp_path):
+    background = np.full((40, 40, 3), 90, np.uint8)
+    labels = np.ones((40, 40), np.uint8)
+    labels[10, 10] = labels[30:32, 30] = 2  # specks
+    labels[5:20, 20:35] = 2
+    overlay.write_overlay(tmp_path / "o.png", background, labels, colours(2), ["a", "b"])
+    _, tinted, _ = _panels(tmp_path / "o.png", 560, 560)
+    full = (tinted == colours(2)[2]).all(-1) | (tinted == colours(2)[1]).all(-1)
+    outlined = full.reshape(40, 14, 40, 14).any(axis=(1, 3))
+    assert not outlined[8:13, 8:13].any()
+    assert not outlined[29:33, 29:32].any()
+    assert outlined[5, 20:35].all()
+
+
+def test_natural_colours_are_stretched_alike():
+    rng = np.random.default_rng(0)
+    nm = np.linspace(400, 1000, 61)
+    grey = rng.uniform(0.05, 0.4, (12, 12, 1)) * np.ones(61)
+    grey[0, 0, nm < 600] = 0.01  # one red pixel
+    picture = maps.Quicklook(grey.shape, nm, centres=maps.NATURAL)
+    picture.add(0, 0, grey, np.ones((12, 12), bool))
+    seen = picture.finish().astype(int)
+    plain = np.ones((12, 12), bool)
+    plain[0, 0] = False
+    assert (np.ptp(seen[plain], axis=-1) <= 1).all()
+    expected = np.clip(grey[..., 0] / np.percentile(grey[..., 24], 99), 0, 1) * 255
+    np.testing.assert_allclose(seen[plain][:, 0], expected[plain], atol=2)
+    assert seen[0, 0, 0] > 3 * seen[0, 0, 2]
+
+
 def test_overlay_of_a_thinned_quicklook_shows_the_same_pixels_of_the_map(tmp_path):
     rng = np.random.default_rng(0)
     scene = ArrayScene(rng.random((1300, 1291, 3)) * 0.7)

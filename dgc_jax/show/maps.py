@@ -88,12 +88,14 @@ class Quicklook:
             shape: rows, columns, bands of the scene.
             wavelengths: `[band]` nm, or None.
             largest: most pixels along a side.
-            centres: of red, green and blue, nm; where the wavelengths cover them.
+            centres: of red, green and blue, nm; where the wavelengths cover them. `NATURAL` ones
+                are stretched alike, from 0, so that grey stays grey.
         """
         rows, columns, bands = shape
         step = max(1, -(-max(rows, columns) // largest))
         self._rows = shown_positions(rows, -(-rows // step))
         self._columns = shown_positions(columns, -(-columns // step))
+        self._alike = centres == NATURAL
         weights = _channel_weights(wavelengths, bands, centres)
         self._bands = np.flatnonzero(weights.any(axis=1))
         self._weights = weights[self._bands]
@@ -133,6 +135,8 @@ class Quicklook:
             return np.full(values.shape, NO_DATA, np.uint8)
         low, high = np.percentile(values[valid], (1, 99), axis=0)
         span = np.maximum(high - low, (high - low).max() / 3)
+        if self._alike:
+            low, span = np.zeros(3), np.full(3, high.max())
         stretched = (values - low) / np.where(span > 0, span, 1)
         picture = np.round(np.clip(stretched, 0, 1) * 255).astype(np.uint8)
         picture[~valid] = NO_DATA

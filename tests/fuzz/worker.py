@@ -95,7 +95,8 @@ def _one(kind: kinds.Kind, case: Case, place: pathlib.Path) -> str:
         if isinstance(refusal.__cause__, MemoryError):
             return f"more than {BYTES >> 20} MB"
         text = str(refusal)
-        if len(text) > 3000 or any(unicodedata.category(letter) == "Cc" for letter in text):
+        control = {letter for letter in text if unicodedata.category(letter) == "Cc"}
+        if len(text) > 3000 or control - {"\t"}:
             return f"a refusal that is no sentence: {text[:300]!r}"
     except FileNotFoundError:
         return "" if not path.exists() else traceback.format_exc(limit=-8)
