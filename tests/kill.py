@@ -1,6 +1,6 @@
 """Kills commands at random moments, repeats them, and compares with what an undisturbed one made.
 
-    python -m tests.kill --kills 50 [--seed 0] [--commands train,segment,...]
+    python -m tests.kill --kills 50 [--seed 0] [--commands "train;segment;..."]
 
 Each case starts a command in a new folder, waits until its first file is there, kills it and all
 its processes (SIGKILL) after a share of the time that the rest takes, drawn from [0, 1], and gives
@@ -14,8 +14,10 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,8 @@ COMMANDS = {
                   "--workdir={out}", *SMALL],
 }  # fmt: skip
 """The arguments of `dgc`, with the folders of scenes, of a finished run and of the output."""
+for _name in ("train", "segment"):
+    COMMANDS[f"{_name}, 2 processes"] = COMMANDS[_name]
 
 _TIMES = re.compile(
     rb'"(seconds|data_wait|modified|made|since)": ?("[^"]*"|[-+.e\d]+)'
@@ -85,8 +89,14 @@ def scene(path: pathlib.Path, seed: int) -> None:
 def arguments(name: str, base: pathlib.Path, out: pathlib.Path) -> list[str]:
     """The command of a name, on the scenes and the run of `base`."""
     places = {"scenes": base / "scenes", "run": base / "run", "out": out}
-    words = [word.format(**places) for word in COMMANDS[name]]
-    return [sys.executable, "-m", "dgc_jax", *words]
+    words = [sys.executable, "-m", "dgc_jax", *(word.format(**places) for word in COMMANDS[name])]
+    if not name.endswith("2 processes"):
+        return words
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        words += [f"--coordinator=localhost:{free.getsockname()[1]}", "--num-processes=2"]
+    both = [shlex.join([*words, f"--process-id={number}"]) for number in (1, 0)]
+    return ["sh", "-c", f"{both[0]} & {both[1]}; status=$?; wait; exit $status"]
 
 
 def start(command: Sequence[str], base: pathlib.Path) -> subprocess.Popen[bytes]:
@@ -105,7 +115,7 @@ def start(command: Sequence[str], base: pathlib.Path) -> subprocess.Popen[bytes]
 def complete(command: Sequence[str], base: pathlib.Path) -> None:
     process = start(command, base)
     if process.wait():
-        raise RuntimeError(f"{command[3]} ended with status {process.returncode}: {_last(base)}")
+        raise RuntimeError(f"{command[-1]} ended with status {process.returncode}: {_last(base)}")
 
 
 def _last(base: pathlib.Path) -> str:
@@ -127,10 +137,9 @@ def prepared() -> Iterator[pathlib.Path]:
 def reference(name: str, base: pathlib.Path) -> tuple[dict[str, bytes], float]:
     """What the command makes undisturbed, and its seconds from the first file to the end."""
     out = base / f"{name}-out"
-    command = arguments(name, base, out)
     for _ in range(2):  # the first compiles
         shutil.rmtree(out, ignore_errors=True)
-        process = start(command, base)
+        process = start(arguments(name, base, out), base)
         began = _wait_for_a_file(out, process)
         if process.wait():
             raise RuntimeError(f"{name} ended with status {process.returncode}: {_last(base)}")
@@ -144,15 +153,14 @@ def kill(
     """Kills the command once, repeats it, and compares."""
     out = base / f"{name}-out"
     shutil.rmtree(out, ignore_errors=True)
-    command = arguments(name, base, out)
-    process = start(command, base)
+    process = start(arguments(name, base, out), base)
     began = _wait_for_a_file(out, process)
     time.sleep(max(0.0, began + share * expected[1] - time.monotonic()))
     with contextlib.suppress(ProcessLookupError):  # it was faster this time
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     try:
-        complete(command, base)
+        complete(arguments(name, base, out), base)
     except RuntimeError as error:
         return Case(name, share, str(error))
     return Case(name, share, compared(expected[0], content(out)))
@@ -192,13 +200,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.kill")
     parser.add_argument("--kills", type=int, default=50, help="of each command")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--commands", default=",".join(COMMANDS))
+    parser.add_argument("--commands", default=";".join(COMMANDS), help="with semicolons between")
     parser.add_argument("--json", help="file to write the cases to")
     asked = parser.parse_args()
     cases: list[Case] = []
     print("| command | kills | seconds from first file to end | wrong |\n|---|---|---|---|")
     with prepared() as base:
-        for number, name in enumerate(asked.commands.split(",")):
+        for number, name in enumerate(asked.commands.split(";")):
             rng = np.random.default_rng([asked.seed, number])
             expected = reference(name, base)
             mine = [kill(name, base, expected, share) for share in rng.random(asked.kills)]
