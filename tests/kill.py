@@ -10,6 +10,7 @@ temporary file. A table of the cases is printed; exit status 1 if any failed.
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -92,11 +93,17 @@ def arguments(name: str, base: pathlib.Path, out: pathlib.Path) -> list[str]:
     words = [sys.executable, "-m", "dgc_jax", *(word.format(**places) for word in COMMANDS[name])]
     if not name.endswith("2 processes"):
         return words
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        words += [f"--coordinator=localhost:{free.getsockname()[1]}", "--num-processes=2"]
+    words += [f"--coordinator=localhost:{_port()}", "--num-processes=2"]
     both = [shlex.join([*words, f"--process-id={number}"]) for number in (1, 0)]
     return ["sh", "-c", f"{both[0]} & {both[1]}; status=$?; wait; exit $status"]
+
+
+@functools.cache
+def _port() -> int:
+    """A free port, the same in all commands: a run keeps the command that made it."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return int(free.getsockname()[1])
 
 
 def start(command: Sequence[str], base: pathlib.Path) -> subprocess.Popen[bytes]:
