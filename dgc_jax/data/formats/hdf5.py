@@ -113,10 +113,16 @@ def read_map(
     return values, missing
 
 
+_SCALES = {"CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST"}
+"""Attributes by which HDF5 ties dimension scales; reading damaged ones may take for ever."""
+
+
 def readable(holder: h5py.Dataset | h5py.Group) -> dict[str, Any]:
     """The attributes that can be read; HDF5 allows types that h5py has no word for."""
     found = {}
     for key in holder.attrs:
+        if key in _SCALES:
+            continue
         with contextlib.suppress(OSError, TypeError, ValueError, KeyError, RuntimeError):
             found[key] = holder.attrs[key]
     return found
@@ -156,11 +162,16 @@ def dimension_names(dataset: h5py.Dataset) -> list[str | None]:
 
 
 def _scales(dataset: h5py.Dataset, place: int) -> list[h5py.Dataset]:
-    """The dimension scales of an axis; none where references are broken."""
+    """The dimension scales of an axis; none where references are broken.
+
+    Read from the attribute: HDF5's own iterator over scales ends the process where it is damaged.
+    """
     try:
-        return list(dataset.dims[place].values())
-    except (OSError, RuntimeError, ValueError, KeyError):
+        listed = dataset.attrs.get("DIMENSION_LIST", ())
+        found = [dataset.file[reference] for reference in listed[place]] if len(listed) else []
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return []
+    return [scale for scale in found if isinstance(scale, h5py.Dataset)]
 
 
 def _coordinate(
