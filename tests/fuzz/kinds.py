@@ -186,7 +186,8 @@ def _fields(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _set_fields(path: pathlib.Path) -> None:
-    configuration.read("tiny", path.read_text("utf-8", "replace").split("\n"))
+    words = path.read_text("utf-8", "replace").split("\n")
+    configuration.read("tiny", words[:2000])  # more than any shell passes on
 
 
 def _large(folder: str, names: list[str]) -> list[str]:
