@@ -119,10 +119,13 @@ def test_ctrl_c_says_how_to_go_on_and_resume_ends_with_the_same_bits(
         for word in ("--set", f"{name}={value}")
     ]
     command = [sys.executable, "-m", "dgc_jax", "train", "field", "--preset", "tiny", *sets]
+    # What a shell starts in the background ignores SIGINT, and so would what the tests start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     ) as process:  # fmt: skip
+        signal.signal(signal.SIGINT, before)
         assert process.stdout is not None
         # The checkpoint of step 3 is begun by then, and is finished whatever happens.
         next((line for line in process.stdout if line.startswith("step 4/")), None)

@@ -36,7 +36,10 @@ from dgc_jax.show.portrait import Portrait, packed
 from dgc_jax.show.tables import PAPER
 from dgc_jax.train import options
 
-_SCRIPTS = ("groups.js", "charts.js", "maps.js", "viewer.js", "hints.js", "page.js")
+_SCRIPTS = (
+    "groups.js", "charts.js", "maps.js", "viewer.js",
+    "legend.js", "pixel.js", "hints.js", "page.js",
+)  # fmt: skip
 _WATCHED = {f"monitor/{name}" for name in ("nmi", "entropy", "soft_information", "active_clusters")}
 _POINTS = 1000  # of a curve
 _NO_DATA = 0.5  # share of a scene from which on it is worth a word
