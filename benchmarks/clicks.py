@@ -21,18 +21,17 @@ from typing import Any
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import agreement  # noqa: E402
 import baselines  # noqa: E402
 import data_sets  # noqa: E402
 import numpy as np  # noqa: E402
 from quality import real_sets, save  # noqa: E402
 from rows import commit, train_and_map  # noqa: E402
-from scipy.optimize import linear_sum_assignment  # noqa: E402
 from sklearn.ensemble import RandomForestClassifier  # noqa: E402
 from sklearn.neighbors import KNeighborsClassifier  # noqa: E402
 
 from configs import default  # noqa: E402
 from dgc_jax.model.naming import name_leaves  # noqa: E402
-from dgc_jax.model.tree import cut_tree  # noqa: E402
 
 CLICKS = (1, 3, 10)
 METHODS = ("named clusters", "nearest spectrum", "random forest")
@@ -103,12 +102,10 @@ def measure(of: data_sets.DataSet, seeds: int, draws: int, steps: int | None) ->
             ).astype(int)
             - 1
         )
-        table = np.zeros((len(done.tree) + 1, classes), int)
-        np.add.at(table, (clusters, truth), 1)
-        reachable.append(float(table.max(axis=1).sum() / len(truth)))
-        merged = np.zeros((of.final, classes), int)
-        np.add.at(merged, cut_tree(done.tree, of.final), table)
-        at_k.append(float(merged[linear_sum_assignment(-merged)].sum() / len(truth)))
+        leaves = agreement.measure(maps, data.truth, len(done.tree) + 1)
+        at_final = agreement.measure(done.maps[str(of.final)]["train"], data.truth, of.final)
+        reachable.append(leaves["majority"])
+        at_k.append(at_final["accuracy"])
         rng = np.random.default_rng(seed)
         for clicks in CLICKS:
             for _ in range(draws):

@@ -230,15 +230,15 @@ def evaluate(
     own_maps = scenes is None and not _given(reading) and (groups is None or becomes is not None)
     shown = [k for k, name in enumerate(segmenter.names, 1) if name]
     by_hand = _as_table(table, shown)
-    chosen = {
-        "labels": labels,
-        "scenes": None if scenes is None else [scenes] if isinstance(scenes, str) else list(scenes),
-        "classes": None if classes is None else list(classes),
-        "background": None if background is None else list(background),
-        "unlabelled": unlabelled,
-    }
-    data = {**segmenter.config["data"], **_given(chosen), **_given(reading)}
-    config = stored({**segmenter.config, "data": data})
+    config = options.of_run(
+        segmenter.config,
+        scenes,
+        labels=labels,
+        classes=None if classes is None else list(classes),
+        background=None if background is None else list(background),
+        unlabelled=unlabelled,
+        **(reading or {}),
+    )
     every = options.scenes(config, common_grid=False)
     labelled = [scene for scene in every if scene.labels_path is not None]
     if not labelled:
@@ -260,7 +260,7 @@ def evaluate(
             "maps; check the files and --unlabelled."
         )
     names = labelled[0].classes or segmenter.classes
-    numbers = options.background(config) if data["background"] else segmenter.background
+    numbers = options.background(config) if config.data.background else segmenter.background
     scores = scored(counts[:, np.array(shown) - 1], names, numbers, by_hand)
     classes_of = scores["cluster_to_class"].values()
     scores["cluster_to_class"] = dict(zip(map(str, shown), classes_of, strict=True))

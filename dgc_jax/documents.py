@@ -56,6 +56,20 @@ def read(path: str | os.PathLike[str], expected: Any, what: str, remedy: str) ->
     return parse(content, expected, os.fspath(path), what, remedy)
 
 
+def required(path: str | os.PathLike[str], expected: Any, what: str, remedy: str) -> Any:
+    """As `read`, of a file that must be there.
+
+    Raises:
+        InputError: there is no such file, it cannot be read, or is something else.
+    """
+    try:
+        return read(path, expected, what, remedy)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{os.fspath(path)}: expected {what}, found no such file; {remedy}."
+        ) from error
+
+
 def parse(content: bytes, expected: Any, path: str, what: str, remedy: str) -> Any:
     """The value of JSON text, if it is of a type; arguments as for `read`.
 

@@ -15,12 +15,10 @@ import rich.console
 from dgc_jax import commands, terminal
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
-from dgc_jax.config import stored
 from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.hints import Hint, read_points
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
-from dgc_jax.model import tree
 from dgc_jax.model.naming import name_leaves
 from dgc_jax.phases import track
 from dgc_jax.show.geotiff import georeference
@@ -98,13 +96,15 @@ def name(
         raise InputError(f"dgc name: expected --points or --labels, found {found}; give one.")
     console = console or terminal.Console()
     segmenter = load(workdir)
-    chosen = None if scenes is None else [scenes] if isinstance(scenes, str) else list(scenes)
-    told = {"scenes": chosen, "labels": labels, "unlabelled": unlabelled}
-    told |= {"classes": list(classes) if classes else None, **(reading or {})}
-    if labels is None:
-        told["labels"] = ""
-    data = segmenter.config["data"] | {k: value for k, value in told.items() if value is not None}
-    opened = options.scenes(stored({**segmenter.config, "data": data}), common_grid=False)
+    config = options.of_run(
+        segmenter.config,
+        scenes,
+        labels=labels or "",
+        classes=list(classes) if classes else None,
+        unlabelled=unlabelled,
+        **(reading or {}),
+    )
+    opened = options.scenes(config, common_grid=False)
     if points is not None:
         placed = list(_of_points(segmenter, opened, points, console))
     else:
@@ -208,7 +208,7 @@ def _written(
             f"hints: expected two names or more at pixels with data, found {found}; name also "
             "what it is not, such as the background."
         )
-    joins, ids = tree.of_ids(segmenter.tree, segmenter.live, segmenter.leaves)
+    joins, ids = segmenter.joins
     table = np.zeros((segmenter.finest + 1, len(names)))
     for hint in usable:
         table[hint.cluster, names.index(hint.name)] += hint.number

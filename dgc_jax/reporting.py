@@ -15,7 +15,6 @@ import rich.console
 from dgc_jax import documents, lock, manifest, names, terminal
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
-from dgc_jax.config import stored
 from dgc_jax.data import provenance
 from dgc_jax.errors import InputError
 from dgc_jax.phases import phase, track
@@ -62,11 +61,7 @@ def report(
         raise InputError(f"--out={path}: expected a file to write, found a folder; name a file.")
     segmenter = load(workdir)
     groups = None if view_path is None else view.read(view_path, segmenter)
-    chosen = None if scenes is None else [scenes] if isinstance(scenes, str) else list(scenes)
-    told = {"scenes": chosen, "labels": labels, **(reading or {})}
-    given = {name: value for name, value in told.items() if value is not None}
-    data = {**segmenter.config["data"], **given}
-    config = stored({**segmenter.config, "data": data})
+    config = options.of_run(segmenter.config, scenes, labels=labels, **(reading or {}))
     portraits = []
     found = options.scenes(config, common_grid=False)
     if labels and not any(scene.labels_path for scene in found):

@@ -144,9 +144,10 @@ def prepared() -> Iterator[pathlib.Path]:
 def reference(name: str, base: pathlib.Path) -> tuple[dict[str, bytes], float]:
     """What the command makes undisturbed, and its seconds from the first file to the end."""
     out = base / f"{name}-out"
+    command = arguments(name, base, out)
     for _ in range(2):  # the first compiles
         shutil.rmtree(out, ignore_errors=True)
-        process = start(arguments(name, base, out), base)
+        process = start(command, base)
         began = _wait_for_a_file(out, process)
         if process.wait():
             raise RuntimeError(f"{name} ended with status {process.returncode}: {_last(base)}")
@@ -160,14 +161,15 @@ def kill(
     """Kills the command once, repeats it, and compares."""
     out = base / f"{name}-out"
     shutil.rmtree(out, ignore_errors=True)
-    process = start(arguments(name, base, out), base)
+    command = arguments(name, base, out)
+    process = start(command, base)
     began = _wait_for_a_file(out, process)
     time.sleep(max(0.0, began + share * expected[1] - time.monotonic()))
     with contextlib.suppress(ProcessLookupError):  # it was faster this time
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     try:
-        complete(arguments(name, base, out), base)
+        complete(command, base)
     except RuntimeError as error:
         return Case(name, share, str(error))
     return Case(name, share, compared(expected[0], content(out)))

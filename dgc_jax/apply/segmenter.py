@@ -146,6 +146,11 @@ class Segmenter:
         table[self.leaves] = self.lookup
         return table
 
+    @functools.cached_property
+    def joins(self) -> tuple[np.ndarray, np.ndarray]:
+        """The tree over the ids of the finest level, see `dgc_jax.model.tree.of_ids`."""
+        return tree.of_ids(self.tree, self.live, self.leaves)
+
     def level(self, clusters: int) -> np.ndarray:
         """The ids that the clusters of the finest level have at another one.
 

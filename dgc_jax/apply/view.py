@@ -230,12 +230,7 @@ def read(path: str | os.PathLike[str], segmenter: Segmenter) -> tuple[Group, ...
     """
     _check_whole(segmenter)
     what, remedy = "a view as written by `dgc merge`", "make one with `dgc merge`"
-    try:
-        found = documents.read(path, _View, what, remedy)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{os.fspath(path)}: expected {what}, found no such file; {remedy}."
-        ) from error
+    found = documents.required(path, _View, what, remedy)
     of_model = found["model"]
     try:
         groups = tuple(_group(each) for each in found["clusters"])

@@ -117,10 +117,7 @@ class _Collection(TypedDict):
 def _features(path: str) -> Iterator[Hint]:
     what = "a GeoJSON FeatureCollection of points with the property `name`"
     remedy = "export points from a GIS, or give a table"
-    try:
-        found = documents.read(path, _Collection, what, remedy)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: expected {what}, found no such file; {remedy}.") from error
+    found = documents.required(path, _Collection, what, remedy)
     for number, feature in enumerate(found["features"], 1):
         properties, geometry = feature["properties"] or {}, feature["geometry"]
         kind = None if geometry is None else geometry["type"]

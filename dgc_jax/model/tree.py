@@ -177,19 +177,15 @@ def of_ids(tree: np.ndarray, live: np.ndarray, leaves: np.ndarray) -> tuple[np.n
     own = np.asarray(leaves)[live]
     ids = np.unique(own)
     node = np.searchsorted(ids, own).tolist()  # in the new tree, of each node of the old one
-    joins = []
+    joins, sizes = [], [1] * len(ids)
     for left, right, height, _ in tree.tolist():
-        one, other = node[int(left)], node[int(right)]
+        one, other = sorted((node[int(left)], node[int(right)]))
         if one != other:
-            joins.append((min(one, other), max(one, other), height, 0))
-            one = len(ids) + len(joins) - 1
+            sizes.append(sizes[one] + sizes[other])
+            joins.append((one, other, height, sizes[-1]))
+            one = len(sizes) - 1
         node.append(one)
-    found = np.array(joins).reshape(-1, 4)
-    sizes = [1] * len(ids)
-    for row in found:
-        row[3] = sizes[int(row[0])] + sizes[int(row[1])]
-        sizes.append(int(row[3]))
-    return found, ids
+    return np.array(joins, float).reshape(-1, 4), ids
 
 
 def standing_out(tree: np.ndarray, most: int = 4) -> list[int]:

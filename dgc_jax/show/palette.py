@@ -9,8 +9,7 @@ simulated protan- and deuteranopia.
 that few clusters are far apart (blue, orange, bluish green first) and black comes last. Ids 9..32
 were then chosen one by one to be as far as possible, in CIELAB under normal vision and simulated
 protan-, deuter- and tritanopia, from those before, from the no-data grey and from white paper.
-Later ids repeat these hues lighter and darker:
-always different, but no longer easy to tell apart.
+Later ids repeat these hues lighter and darker: always different, but no longer easy to tell apart.
 
 References:
     Okabe & Ito 2008, Color Universal Design.
@@ -18,6 +17,8 @@ References:
     deficiency.
     Ottosson 2020, A perceptual color space for image processing (OKLab).
 """
+
+import functools
 
 import numpy as np
 
@@ -84,7 +85,9 @@ _TO_LAB = np.array(
      [0.0259040371, 0.7827717662, -0.8086757660]]
 )  # fmt: skip
 
-_GREENS, _HUES = (105.0, 165.0), (165.0, 465.0)  # OKLab hues of vegetation and of all else, degrees
+_HUES = {"green": (105.0, 165.0), "other": (165.0, 465.0), "any": (0.0, 360.0)}
+"""OKLab hues of the kinds, degrees."""
+
 _GREEN = 0.5  # NDVI from which on it is green vegetation
 _FLAT = 0.2  # standard deviation over the bands, of the mean, up to which it has no colour
 _DARK = 0.1  # mean reflectance, of the brightest cluster's, up to which it is dark
@@ -125,7 +128,7 @@ def of_spectra(
     used = [0]
     # The largest first: it has the plainest colour of its kind.
     for k in sorted(first, key=lambda k: (-mass[k], k)):
-        found[k] = _farthest(_allowed(kinds[k]), found[used], _ALL)
+        found[k] = _farthest(_allowed(kinds[k]), found[used], _allowed("any"))
         used.append(k)
     for k in range(1, number + 1):
         if parents[k - 1]:
@@ -169,15 +172,13 @@ def _grid(hues: np.ndarray, chromas: np.ndarray, lightnesses: np.ndarray) -> np.
     return np.unique(np.round(255 * share).astype(np.uint8), axis=0)
 
 
-_LIGHT = np.linspace(0.55, 0.86, 16)
-_ALL = _grid(np.arange(0, 360, 10.0), np.array([0.1, 0.14, 0.18]), _LIGHT)
-
-
+@functools.cache
 def _allowed(kind: str) -> np.ndarray:
+    """The colours of `"grey"` or of a kind in `_HUES`."""
     if kind == "grey":
         return _grid(np.zeros(1), np.zeros(1), np.linspace(0.3, 0.8, 26))
-    low, high = _GREENS if kind == "green" else _HUES
-    return _grid(np.arange(low, high, 10.0), np.array([0.1, 0.14, 0.18]), _LIGHT)
+    hues = np.arange(*_HUES[kind], 10.0)
+    return _grid(hues, np.array([0.1, 0.14, 0.18]), np.linspace(0.55, 0.86, 16))
 
 
 def _like(colour: np.ndarray) -> np.ndarray:

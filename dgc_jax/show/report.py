@@ -143,7 +143,7 @@ def _digest(text: str) -> str:
 def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, Any]:
     """What the page needs of the model: its clusters, its tree, its centroids."""
     leaves, shown, drawing = segmenter.leaves, segmenter.shown, _dendrogram(segmenter)
-    joins, ids = tree.of_ids(segmenter.tree, segmenter.live, leaves)
+    joins, ids = segmenter.joins
     palette = ["#" + bytes(row).hex() for row in segmenter.leaf_colours]
     levels = {level: segmenter.level(level).tolist() for level in range(1, segmenter.finest + 1)}
     # By cluster, and within one as in the tree, so that its parts lie together, too.
@@ -191,9 +191,7 @@ def _standing_out(segmenter: Segmenter, stability: Mapping[str, Any] | None) -> 
         sure = [x["clusters"] for x in stability["levels"] if x["ari"]["min"] >= _SEEDS_AGREE]
         return {"levels": sorted(sure), "why": f"Seeds agree to {_SEEDS_AGREE:g} or more at"}
     return {
-        "levels": tree.standing_out(
-            tree.of_ids(segmenter.tree, segmenter.live, segmenter.leaves)[0]
-        ),
+        "levels": tree.standing_out(segmenter.joins[0]),
         "why": "Levels that stand out of the tree (the next join is much longer)",
     }
 

@@ -24,7 +24,7 @@ def fit(segmenter: Segmenter, cubes: Sequence[Cube]) -> np.ndarray | None:
     """The centres of k-means (k-means++, Lloyd's iterations), always from the same pixels.
 
     Args:
-        segmenter: whose number of clusters and bands are taken.
+        segmenter: whose number of clusters and bands are taken; not seen through a view.
         cubes: the scenes.
 
     Returns:
@@ -42,11 +42,10 @@ def fit(segmenter: Segmenter, cubes: Sequence[Cube]) -> np.ndarray | None:
         cubes[scene].forget()
     spectra = np.concatenate(found)
     spectra = spectra[rng.permutation(len(spectra))[:_PIXELS]].astype(np.float64)
-    number = len([name for name in segmenter.names if name])
-    if len(np.unique(spectra, axis=0)) < number:
+    if len(np.unique(spectra, axis=0)) < segmenter.clusters:
         return None
-    centres, _ = scipy.cluster.vq.kmeans(spectra, _plus_plus(spectra, number, rng), iter=1)
-    return np.asarray(centres)
+    begin = _plus_plus(spectra, segmenter.clusters, rng)
+    return np.asarray(scipy.cluster.vq.kmeans(spectra, begin, iter=1)[0])
 
 
 def _plus_plus(spectra: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:

@@ -4,12 +4,12 @@ What is called `given` here is whatever `dgc_jax.config.configure` takes.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dgc_jax.config import Config, configure, stored
 from dgc_jax.config import as_json as as_json
 from dgc_jax.config import check as check
-from dgc_jax.config import configure
 from dgc_jax.config import flat as flat
 from dgc_jax.data.augment import Augment
 from dgc_jax.data.formats.detect import scene_name
@@ -50,6 +50,22 @@ def recipe(given: Any) -> Recipe:
         decay=config.centroids.decay,
         kick=config.centroids.kick,
     )
+
+
+def of_run(
+    run: Mapping[str, Any], scenes: str | Sequence[str] | None = None, **changes: Any
+) -> Config:
+    """The configuration of a finished run, with other scenes or scenes read in another way.
+
+    Args:
+        run: the run's own, as JSON values.
+        scenes: paths, folders or globs; None: those of the training.
+        changes: fields of `config.data`; those that are None stay as they were.
+    """
+    listed = [scenes] if isinstance(scenes, str) else None if scenes is None else list(scenes)
+    given = {"scenes": listed, **changes}
+    data = {**run["data"], **{name: value for name, value in given.items() if value is not None}}
+    return stored({**run, "data": data})
 
 
 def scenes(

@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 import PIL.Image
 import rasterio
-import rasterio.errors
 import scipy.io
 import spectral.io.envi
 import tensorstore as ts

@@ -12,25 +12,13 @@ _NUMBERS = [
 ]  # fmt: skip
 _WORDS = ["", "\x00", "\x1b[31m", "é", "\ud7ff", "..", "/etc/passwd", "{", "}", "[", "]", '"', "\\"]
 _INTEGERS = [
-    0,
-    1,
-    0x7F,
-    0x80,
-    0xFF,
-    0x7FFF,
-    0xFFFF,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    2**63 - 1,
-    2**64 - 1,
-]
+    0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1,
+]  # fmt: skip
 
 
-def change(path: pathlib.Path, rng: random.Random) -> None:
-    """Changes a file, or one of the files of a folder, in place."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    file = rng.choice(files)
+def change(folder: pathlib.Path, rng: random.Random) -> None:
+    """Changes one of the files of a folder in place."""
+    file = rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
     data = file.read_bytes()
     for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
         data = _changed(data, rng)[:_LARGEST]

@@ -83,9 +83,8 @@ def _one(kind: kinds.Kind, case: Case, place: pathlib.Path) -> str:
     """Makes, changes and reads one file; "" if it was read or refused."""
     path = kind.make(place)
     rng = random.Random(zlib.crc32(f"{case[0]} {case[1]}".encode()))
-    wanted = path / kind.changed if kind.changed else path
     # Headers stand beside what they describe.
-    mutate.change(place if not kind.changed and len(list(place.iterdir())) > 1 else wanted, rng)
+    mutate.change(path / kind.changed if kind.changed else place, rng)
     used = _address_space()
     resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, resource.RLIM_INFINITY))
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
