@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 
 from dgc_jax import experiment
+from dgc_jax.apply.saved_model import SavedModel, load_model, save_model
 from dgc_jax.apply.segmenter import Segmenter, from_model
 from dgc_jax.config import Config, as_json, by_name, check, configure, flat
 from dgc_jax.data import arrays
@@ -25,7 +26,6 @@ from dgc_jax.data.cube import Path
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.train import loop, options
-from dgc_jax.train.checkpoint import Model, load_model, save_model
 
 _PARAMETERS = {"clusters": 4, "seed": 0, "config": None, "workdir": None}  # and their defaults
 _USUAL = by_name(Config())
@@ -243,7 +243,7 @@ class DeepGlobalClustering:
         self._keep(model)
         return opened
 
-    def _keep(self, model: Model) -> None:
+    def _keep(self, model: SavedModel) -> None:
         self.model_ = model
         self.segmenter_ = from_model(model)
         self.n_features_in_ = self.segmenter_.bands

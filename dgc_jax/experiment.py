@@ -24,6 +24,7 @@ import rich.console
 
 from dgc_jax import lock, manifest, names, processes, terminal
 from dgc_jax.apply import metrics
+from dgc_jax.apply.saved_model import SavedModel, save_model
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.config import Config
 from dgc_jax.data import provenance
@@ -39,7 +40,7 @@ from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
 from dgc_jax.show.tables import print_scores
 from dgc_jax.train import loop, options
-from dgc_jax.train.checkpoint import Model, has_checkpoint, save_model
+from dgc_jax.train.checkpoint import has_checkpoint
 from dgc_jax.train.log import history
 
 _SUMMARY, _REPORT = "summary.json", "report.html"
@@ -261,7 +262,7 @@ def _check_names(scenes: Sequence[str], workdir: str) -> None:
     manifest.refuse_clashes(maps, "data.scenes", wanted, foreign=False)
 
 
-def merged(config: Config, trained: loop.Trained) -> Model:
+def merged(config: Config, trained: loop.Trained) -> SavedModel:
     """The finished model: the trained clusters merged, numbered, named and coloured."""
     state, cube, described = trained.state, trained.scenes[0].cube, trained.described
     merge = tree.merge(described.tree, described.clusters, described.bank, config.clusters.final)
@@ -285,7 +286,7 @@ def merged(config: Config, trained: loop.Trained) -> Model:
         centres,
     )
     classes = next((scene.classes for scene in trained.scenes if scene.classes), None)
-    return Model(
+    return SavedModel(
         arrays={
             "params": state.params,
             "centroids": described.bank,

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import click.testing
 import numpy as np
@@ -14,14 +15,15 @@ import pytest
 import rich.console
 from conftest import TinyRun
 
-from dgc_jax import temporary
+from dgc_jax import cli, experiment, reporting, storage, temporary
+from dgc_jax.apply.saved_model import load_model
 from dgc_jax.apply.segmenter import load
 from dgc_jax.commands import segment
 from dgc_jax.errors import InputError, StorageError
 from dgc_jax.experiment import run
 from dgc_jax.reporting import report
 from dgc_jax.show.files import replacing
-from dgc_jax.train import checkpoint
+from dgc_jax.train import options
 
 QUIET = rich.console.Console(quiet=True)
 
@@ -86,6 +88,13 @@ def change_about(workdir: pathlib.Path, **fields: object) -> None:
     about(workdir).write_text(json.dumps(json.loads(about(workdir).read_text()) | fields))
 
 
+def joined_twice(workdir: pathlib.Path) -> list[list[float]]:
+    """The tree with a row that joins what a row before it has joined."""
+    tree = json.loads(about(workdir).read_text())["tree"]
+    tree[-1][0] = tree[0][0]
+    return tree
+
+
 DAMAGES = {
     "cut": (lambda w: os.truncate(about(w), 3000), "no JSON"),
     "empty": (lambda w: about(w).write_text(""), "no JSON"),
@@ -95,6 +104,7 @@ DAMAGES = {
     "names": (lambda w: change_about(w, names=["a"]), "names"),
     "colours": (lambda w: change_about(w, colours=[[0, 0, 900]]), "colours"),
     "tree": (lambda w: change_about(w, tree=[]), "tree"),
+    "joined twice": (lambda w: change_about(w, tree=joined_twice(w)), "tree"),
     "arrays": (lambda w: shutil.rmtree(w / "checkpoints/model/arrays"), "its arrays are not there"),
     "manifest": (
         lambda w: (w / "checkpoints/model/arrays/manifest.ocdbt").write_bytes(b""),
@@ -157,10 +167,8 @@ def test_the_checkpoint_before_a_damaged_one_is_taken_with_a_note(
     assert steps(copied) == steps(tiny_run.workdir)
     for one in (tiny_run.workdir / "maps").glob("*.img"):
         assert (copied / "maps" / one.name).read_bytes() == one.read_bytes()
-    whole, again = (
-        checkpoint.load_model(str(workdir)).arrays for workdir in (tiny_run.workdir, copied)
-    )
-    assert checkpoint.checksums(whole) == checkpoint.checksums(again)
+    whole, again = (load_model(str(workdir)).arrays for workdir in (tiny_run.workdir, copied))
+    assert storage.checksums(whole) == storage.checksums(again)
 
 
 def test_checkpoints_that_are_all_damaged_are_refused(
@@ -226,6 +234,62 @@ def test_what_was_removed_meanwhile_is_named(
         segment(str(tiny_run.workdir), [tiny_run.scenes], str(out), console=QUIET)
     monkeypatch.undo()
     assert not any(segment(str(tiny_run.workdir), [tiny_run.scenes], str(out)).values())
+
+
+def test_a_run_whose_maps_were_removed_meanwhile_names_them_and_writes_them_again(
+    copied: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = options.of_run(load(str(copied)).config)
+    real, one = experiment.write_report, sorted((copied / "maps").glob("*.img"))[0]
+    before = one.read_bytes()
+
+    def vanishing(*arguments: Any, **named: Any) -> None:
+        shutil.rmtree(copied / "maps")
+        real(*arguments, **named)
+
+    (copied / "summary.json").unlink()
+    monkeypatch.setattr(experiment, "write_report", vanishing)
+    with pytest.raises(StorageError, match=r"maps: .*\.hdr, .* were written, and are not"):
+        run(config, str(copied), QUIET)
+    monkeypatch.undo()
+    run(config, str(copied), QUIET)
+    assert one.read_bytes() == before
+
+
+def test_a_report_that_was_removed_meanwhile_is_named(
+    tiny_run: TinyRun, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, out = reporting.write_report, tmp_path / "out"
+
+    def vanishing(*arguments: Any, **named: Any) -> None:
+        real(*arguments, **named)
+        shutil.rmtree(out)
+
+    monkeypatch.setattr(reporting, "write_report", vanishing)
+    with pytest.raises(StorageError, match=r"r\.html"):
+        report(str(tiny_run.workdir), out=str(out / "r.html"), console=QUIET)
+
+
+def test_scenes_removed_while_others_are_prepared_are_named(
+    tiny_run: TinyRun, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, out = cli.prepare, tmp_path / "out"
+
+    def vanishing(*arguments: Any) -> Any:
+        if out.exists():
+            for store in out.glob("*.zarr"):
+                shutil.rmtree(store)
+        return real(*arguments)
+
+    monkeypatch.setattr(cli, "prepare", vanishing)
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    for name in ("a", "b"):
+        np.save(scenes / f"{name}.npy", np.random.default_rng(0).random((8, 8, 4), np.float32))
+    result = click.testing.CliRunner().invoke(cli.main, ["prepare", str(scenes), f"--out={out}"])
+    assert result.exit_code == 1
+    assert "a.zarr were written, and are not there any more" in result.output
+    assert (out / "b.zarr").is_dir()
 
 
 # --- temporary files of dead processes

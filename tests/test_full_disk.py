@@ -22,7 +22,8 @@ import rich.console
 from conftest import TinyRun
 from tensorboardX.proto import event_pb2
 
-from dgc_jax import errors
+from dgc_jax import errors, storage
+from dgc_jax.apply.saved_model import load_model
 from dgc_jax.cli import main
 from dgc_jax.commands import segment
 from dgc_jax.errors import InputError, StorageError
@@ -85,8 +86,8 @@ def test_training_on_a_full_disk_keeps_its_last_checkpoint_and_ends_with_the_sam
     assert [p.name for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()] == ["3"]
     run(tiny_run.config(), str(workdir), QUIET)
     assert not list((workdir / "checkpoints").glob("*tmp*"))
-    sums = [checkpoint.load_model(str(w)) for w in (workdir, tiny_run.workdir)]
-    assert checkpoint.checksums(sums[0].arrays) == checkpoint.checksums(sums[1].arrays)
+    sums = [load_model(str(w)) for w in (workdir, tiny_run.workdir)]
+    assert storage.checksums(sums[0].arrays) == storage.checksums(sums[1].arrays)
     for one in (tiny_run.workdir / "maps").glob("*.img"):
         assert (workdir / "maps" / one.name).read_bytes() == one.read_bytes()
 

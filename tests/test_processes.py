@@ -18,9 +18,10 @@ import yaml
 from conftest import ROOT, TinyRun
 
 from dgc_jax import InputError, open_cube, processes
+from dgc_jax.apply.saved_model import load_model
 from dgc_jax.commands import segment
 from dgc_jax.train import step
-from dgc_jax.train.checkpoint import has_checkpoint, load_model
+from dgc_jax.train.checkpoint import has_checkpoint
 
 DGC = "import sys; from dgc_jax.cli import main; main(sys.argv[1:], prog_name='dgc')"
 

@@ -26,13 +26,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from dgc_jax import Segmenter, commands, load, open_cube
 from dgc_jax.apply import metrics, spectra, view
+from dgc_jax.apply.saved_model import load_model, save_model
 from dgc_jax.cli import main
 from dgc_jax.data import leaves
 from dgc_jax.data.scenes import open_scenes
 from dgc_jax.model import tree
 from dgc_jax.show import rival, tables
 from dgc_jax.show.palette import colours
-from dgc_jax.train.checkpoint import load_model, save_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]

@@ -21,9 +21,9 @@ import spectral.io.envi
 from conftest import ROOT, TinyRun
 
 from dgc_jax import DivergedError, InputError, run
+from dgc_jax.apply.saved_model import load_model
 from dgc_jax.lock import alone
 from dgc_jax.train import loop, options
-from dgc_jax.train.checkpoint import load_model
 
 CLASSES = ("flat background", "textured background", "healthy leaf", "lesion")
 

@@ -14,11 +14,11 @@ from conftest import TinyRun
 
 from dgc_jax import Cube, InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
+from dgc_jax.apply.saved_model import load_model, save_model
 from dgc_jax.data import leaves
 from dgc_jax.model import centroids, normalisation, tree
 from dgc_jax.model.model import Model
 from dgc_jax.train import loop, options
-from dgc_jax.train.checkpoint import load_model, save_model
 
 GRID = np.linspace(400.0, 1000.0, 301)  # nm, of the model
 

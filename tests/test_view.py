@@ -17,10 +17,10 @@ from sklearn.metrics import adjusted_rand_score
 
 from dgc_jax import InputError, Segmenter, commands, load, open_cube
 from dgc_jax.apply import view
+from dgc_jax.apply.saved_model import load_model, save_model
 from dgc_jax.cli import main
 from dgc_jax.model import tree
 from dgc_jax.show import maps, overlay
-from dgc_jax.train.checkpoint import load_model, save_model
 
 
 @pytest.fixture(scope="module")

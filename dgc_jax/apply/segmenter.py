@@ -24,6 +24,7 @@ import numpy as np
 
 from dgc_jax import manifest
 from dgc_jax.apply import likeness, programs
+from dgc_jax.apply.saved_model import SavedModel, load_model
 from dgc_jax.apply.tiles import Confidence, Doubt, Finest, Labelled, Tile, best_side, walk
 from dgc_jax.config import stored
 from dgc_jax.data import arrays
@@ -35,7 +36,6 @@ from dgc_jax.model.encoder import RADIUS
 from dgc_jax.model.mean_shift import block_size
 from dgc_jax.model.model import Model, encoder, mean_shift
 from dgc_jax.model.normalisation import Normalisation
-from dgc_jax.train import checkpoint
 
 _SAME_BAND = 0.1  # nm: closer centres count as the same band
 _AROUND = 32  # side of a tile that is read for single pixels
@@ -465,10 +465,10 @@ def load(workdir: str) -> Segmenter:
     Raises:
         InputError: if the folder holds no finished run.
     """
-    return from_model(checkpoint.load_model(workdir))
+    return from_model(load_model(workdir))
 
 
-def from_model(model: checkpoint.Model) -> Segmenter:
+def from_model(model: SavedModel) -> Segmenter:
     """The segmenter of a finished model that need not be on disk."""
     arrays, about = model
     config = stored(about["config"])

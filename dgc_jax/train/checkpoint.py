@@ -1,32 +1,26 @@
-"""Checkpoints and the finished model on disk; the only module that knows Orbax.
+"""Checkpoints of a run on disk: what a resumed run needs.
 
-    workdir/checkpoints/<step>/     state, progress of the monitor: what a resumed run needs
+    workdir/checkpoints/<step>/            state, progress of the monitor
     workdir/checkpoints/<step>.damaged/    one that cannot be read; nothing reads it
-    workdir/checkpoints/model/      the finished model: what applying it needs, config included
+    workdir/checkpoints/model/             the finished model, see `dgc_jax.apply.saved_model`
 
 Orbax writes to a temporary folder and renames it, so that a killed run leaves whole checkpoints
 only.
 """
 
-import contextlib
-import functools
-import json
 import logging
 import os
 import shutil
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-import tensorstore as ts
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from dgc_jax import documents, manifest, processes
-from dgc_jax.errors import InputError, StorageError, find_full, reading, reason, unwritten
+from dgc_jax import documents, processes, storage
+from dgc_jax.errors import InputError, reason
 from dgc_jax.names import utf8_path
 from dgc_jax.train import options
 from dgc_jax.train.monitor import Progress
@@ -34,7 +28,6 @@ from dgc_jax.train.state import TrainState
 
 _LOG = logging.getLogger("dgc_jax")
 
-_MODEL, _ABOUT = "model", "about.json"
 _OF_MODEL = ("params", "centroids", "normalisation")
 _KEPT = 2  # latest checkpoints; the best one is kept besides
 
@@ -48,7 +41,7 @@ class Checkpoints:
 
     def __init__(self, workdir: str, config: Mapping[str, Any]):
         """Opens the folder, made if missing; `config` is that of the run, as JSON values."""
-        _quieten()
+        storage.quieten()
         self._folder = os.path.join(utf8_path(os.path.abspath(workdir)), "checkpoints")
         self._workdir, self._config = workdir, config
         if processes.first():
@@ -56,7 +49,7 @@ class Checkpoints:
                 if not _looks_whole(os.path.join(self._folder, str(step))):
                     self._set_aside(step)
         processes.wait()
-        with _writing(self._folder):
+        with storage.writing(self._folder):
             self._manager = ocp.CheckpointManager(
                 self._folder,
                 options=ocp.CheckpointManagerOptions(
@@ -75,7 +68,7 @@ class Checkpoints:
             StorageError: the disk is full; the checkpoints before stand.
         """
         arrays = _arrays(state)
-        with _writing(self._folder):
+        with storage.writing(self._folder):
             self._manager.save(
                 int(state.step),
                 args=ocp.args.Composite(
@@ -85,7 +78,7 @@ class Checkpoints:
                     ),
                 ),
                 metrics={"soft_information": soft_information},
-                custom_metadata={"config": self._config, "checksums": checksums(arrays)},
+                custom_metadata={"config": self._config, "checksums": storage.checksums(arrays)},
             )
 
     def latest(self) -> int | None:
@@ -136,7 +129,7 @@ class Checkpoints:
                 "one."
             )
         for item in ("state", "progress"):
-            _look_through(os.path.join(self._folder, str(step), item))
+            storage.look_through(os.path.join(self._folder, str(step), item))
         wanted = {"labels": progress.labels, "settled": np.array(0, np.int32)}
         restored = self._manager.restore(
             step,
@@ -145,7 +138,7 @@ class Checkpoints:
                 progress=ocp.args.StandardRestore(wanted),
             ),
         )
-        _check_sums(about.get("checksums"), restored["state"])
+        storage.check_sums(about.get("checksums"), restored["state"])
         seen = restored["progress"]
         arrays = restored["state"]
         model = state.model.replace(**{name: arrays.pop(name) for name in _OF_MODEL})
@@ -169,45 +162,15 @@ class Checkpoints:
         Raises:
             StorageError: the disk is full; the checkpoints before stand.
         """
-        with _writing(self._folder):
+        with storage.writing(self._folder):
             try:
                 self._manager.wait_until_finished()
             finally:
                 self._manager.close()
 
 
-@functools.cache
-def _quieten() -> None:
-    """Keeps off the screen what Orbax says of every save, and what else fails beside a failure."""
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", "coroutine .* was never awaited")
-    before = sys.unraisablehook
-
-    def tell(what: Any) -> None:
-        if str(what.exc_value) != "Event loop is closed":  # TensorStore, of writes given up
-            before(what)
-
-    sys.unraisablehook = tell
-
-
 class _OtherConfiguration(InputError):
     """Checkpoints of a run that was configured in another way."""
-
-
-@contextlib.contextmanager
-def _writing(folder: str) -> Iterator[None]:
-    """Tells in one sentence that the disk is full, whatever Orbax makes of it."""
-    try:
-        yield
-    except Exception as error:
-        if full := find_full(error):
-            raise unwritten(folder, full) from error
-        if not os.path.isdir(folder):
-            raise StorageError(
-                f"{folder} is not there any more ({reason(error)}); give the same command again."
-            ) from error
-        raise
 
 
 def _steps(folder: str) -> list[int]:
@@ -225,42 +188,6 @@ def _looks_whole(checkpoint: str) -> bool:
         except (InputError, FileNotFoundError):
             return False
     return all(os.path.isdir(os.path.join(checkpoint, name)) for name in ("state", "progress"))
-
-
-def checksums(arrays: Any) -> dict[str, str]:
-    """A fingerprint (SHA-256) of every array of a tree, by its path in the tree."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): manifest.digest(_plain(leaf))
-        for path, leaf in jax.tree_util.tree_leaves_with_path(arrays)
-    }
-
-
-def _check_sums(expected: Mapping[str, str] | None, arrays: Any) -> None:
-    """Refuses arrays that are not those that were saved; earlier versions kept no checksums."""
-    if expected is None:
-        return
-    found = checksums(arrays)
-    differ = [name for name in expected if found.get(name) != expected[name]]
-    if differ or len(found) != len(expected):
-        raise ValueError(f"its array {(differ or list(found))[0]} is not what was saved")
-
-
-def _look_through(place: str) -> None:
-    """Reads the values of a folder of arrays, which are small, before Orbax does.
-
-    It reads them at once, and what fails after the first has its traceback on the screen.
-    """
-    if os.path.isfile(os.path.join(place, "manifest.ocdbt")):
-        spec = {"driver": "ocdbt", "base": {"driver": "file", "path": place + os.sep}}
-        values = ts.KvStore.open(spec).result()
-        for name in values.list().result():
-            values.read(name).result()
-
-
-def _plain(leaf: Any) -> np.ndarray:
-    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    return np.ascontiguousarray(leaf)
 
 
 def _rank(metrics: dict[str, float]) -> float:
@@ -282,133 +209,3 @@ def _shape(leaf: Any) -> Any:
 def has_checkpoint(workdir: str) -> bool:
     """Whether a run has saved a state to go on from."""
     return bool(_steps(os.path.join(workdir, "checkpoints")))
-
-
-class Model(NamedTuple):
-    """A finished model.
-
-    Attributes:
-        arrays: `params`, `centroids` `[K', embedding]`, and `bins`, `scale`, `mean`, `deviation`
-            of the normalisation.
-        about: JSON values: `config`, `wavelengths`, `bands`, `step`; `lookup`, the id of each
-            trained centroid at `clusters.final`; `leaves`, that at the finest level, `live` and
-            `tree`, see `dgc_jax.model.tree`; `names` and `colours` of the ids of the finest
-            level; `classes`, `background`, `similarity_floor`. Models of earlier versions may have
-            no `leaves`, their finest level being that of `lookup`, and no `similarity_floor`.
-    """
-
-    arrays: dict[str, Any]
-    about: dict[str, Any]
-
-
-def model_path(workdir: str) -> str:
-    """Folder of a run's finished model."""
-    return os.path.join(utf8_path(os.path.abspath(workdir)), "checkpoints", _MODEL)
-
-
-def _alone() -> ocp.options.MultiprocessingOptions:
-    """Spares Orbax waiting for the other processes of a job."""
-    me = jax.process_index()
-    return ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me})
-
-
-def save_model(workdir: str, model: Model) -> None:
-    """Writes the finished model, in place of an earlier one; one process of a job does it.
-
-    Raises:
-        StorageError: the disk is full.
-    """
-    folder = model_path(workdir)
-    temporary = f"{folder}.unfinished"
-    # As NumPy: Orbax takes an array on a device for a part that other processes complete.
-    arrays = jax.tree.map(np.asarray, model.arrays)
-    with _writing(os.path.dirname(folder)):
-        os.makedirs(os.path.dirname(folder), exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
-            checkpointer.save(os.path.join(temporary, "arrays"), arrays)
-        with open(os.path.join(temporary, _ABOUT), "w", encoding="utf-8") as file:
-            json.dump(model.about | {"checksums": checksums(arrays)}, file, indent=1)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.rename(temporary, folder)
-
-
-class _About(TypedDict):
-    """What `about.json` holds."""
-
-    config: dict[str, Any]
-    wavelengths: list[float] | None
-    bands: int
-    step: int
-    lookup: list[int]
-    live: list[int]
-    tree: list[list[float]]
-    names: list[str]
-    colours: list[list[int]]
-    classes: list[str] | None
-    background: list[int] | None
-    leaves: NotRequired[list[int]]
-    similarity_floor: NotRequired[float | None]
-    checksums: NotRequired[dict[str, str]]
-
-
-def load_model(workdir: str) -> Model:
-    """Reads the finished model of a run.
-
-    Raises:
-        InputError: if the folder holds no finished run, or its model is damaged.
-    """
-    folder = model_path(workdir)
-    remedy = "copy the run again, or delete that folder and repeat the run's command"
-    path = os.path.join(folder, _ABOUT)
-    try:
-        about = documents.read(path, _About, "the description of a model", remedy)
-    except FileNotFoundError:
-        started = os.path.isfile(os.path.join(workdir, "config.json"))
-        found = "a run that has not finished" if started else "none"
-        todo = (
-            "repeat its command to complete it"
-            if started
-            else "name the workdir that launch.py printed"
-        )
-        raise InputError(
-            f"{workdir}: expected the workdir of a finished run, found {found}; {todo}."
-        ) from None
-    kept = about.pop("checksums", None)
-    place, me = os.path.join(folder, "arrays"), _alone()  # which fails where there is no device
-    _quieten()
-    with (
-        reading(f"{folder}: the model", remedy),
-        ocp.StandardCheckpointer(multiprocessing_options=me) as checkpointer,
-    ):
-        _look_through(place)
-        # As NumPy: a model trained on one kind of device loads on any other.
-        item = checkpointer.metadata(place).item_metadata
-        if item is None:
-            raise ValueError("its arrays are not there")
-        target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), item.tree)
-        arrays = checkpointer.restore(place, target)
-        _check_sums(kept, arrays)
-    with reading(path, remedy):
-        _check_about(about, len(arrays["centroids"]))
-    return Model(arrays, about)
-
-
-def _check_about(about: Mapping[str, Any], clusters: int) -> None:
-    """Sees that the numbers of a model go together; `clusters` are the trained ones."""
-    leaves = about.get("leaves", about["lookup"])
-    finest = len(about["live"]) if "leaves" in about else max(leaves, default=0)
-    for name, ids, most in (("lookup", about["lookup"], finest), ("leaves", leaves, finest)):
-        if len(ids) != clusters or not all(1 <= each <= min(most, 255) for each in ids):
-            raise ValueError(f"its {name} are not an id for each of {clusters} clusters")
-    live = about["live"]
-    if not live or not all(0 <= each < clusters for each in live):
-        raise ValueError("its live are not some of its clusters")
-    if len(about["tree"]) != len(live) - 1 or any(len(row) != 4 for row in about["tree"]):
-        raise ValueError("its tree does not join its clusters")
-    if len(about["names"]) != finest:
-        raise ValueError(f"its names are not one for each of {finest} clusters")
-    colours = about["colours"]
-    fine = len(colours) == finest + 1 and all(len(colour) == 3 for colour in colours)
-    if not fine or not all(0 <= part <= 255 for colour in colours for part in colour):
-        raise ValueError(f"its colours are not one for each of {finest} clusters")

@@ -29,7 +29,7 @@ import numpy as np
 import rich.console
 from jax.sharding import Mesh
 
-from dgc_jax import documents, manifest, processes, terminal
+from dgc_jax import documents, manifest, processes, storage, terminal
 from dgc_jax.config import Config, configure
 from dgc_jax.data import preflight, provenance
 from dgc_jax.data.crops import Plan, read_batches
@@ -37,7 +37,7 @@ from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import DivergedError, InputError, is_full, unwritten
 from dgc_jax.phases import phase
 from dgc_jax.train import monitor, options
-from dgc_jax.train.checkpoint import Checkpoints, has_checkpoint, model_path
+from dgc_jax.train.checkpoint import Checkpoints, has_checkpoint
 from dgc_jax.train.describe import Described, describe, find_banks
 from dgc_jax.train.light import calibrate
 from dgc_jax.train.log import Log, progress_bar
@@ -355,7 +355,7 @@ def _configuration_of(workdir: str) -> dict[str, Any] | None:
     with contextlib.suppress(FileNotFoundError):
         return documents.read(os.path.join(workdir, "config.json"), dict[str, Any], *told)
     with contextlib.suppress(FileNotFoundError):
-        about = os.path.join(model_path(workdir), "about.json")
+        about = os.path.join(storage.model_path(workdir), "about.json")
         return documents.read(about, _About, *told)["config"]
     return None
 

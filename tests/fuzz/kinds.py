@@ -26,7 +26,7 @@ from dgc_jax.data.cube import open_cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.hints import read_points
 from dgc_jax.data.labels import read_labels
-from dgc_jax.train.checkpoint import model_path
+from dgc_jax.storage import model_path
 from dgc_jax.train.log import history
 
 ROWS, COLUMNS, BANDS = 6, 5, 4
