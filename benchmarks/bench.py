@@ -9,7 +9,7 @@ from typing import Any
 
 import rich.console
 
-from dgc_jax.show.files import replacing
+from dgc_jax.files import replacing
 
 
 def parser(doc: str) -> argparse.ArgumentParser:

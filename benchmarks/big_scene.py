@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402
 from dgc_jax.data import leaves  # noqa: E402
 from dgc_jax.data.cube import open_cube  # noqa: E402
 from dgc_jax.data.prepare import prepare  # noqa: E402
-from dgc_jax.show.files import replacing  # noqa: E402
+from dgc_jax.files import replacing  # noqa: E402
 
 if TYPE_CHECKING:
     from dgc_jax.apply.segmenter import Segmenter

@@ -28,8 +28,8 @@ import numpy as np  # noqa: E402
 import rich.console  # noqa: E402
 import rich.table  # noqa: E402
 
+from dgc_jax.files import replacing  # noqa: E402
 from dgc_jax.model.mean_shift import block_size, mean_shift  # noqa: E402
-from dgc_jax.show.files import replacing  # noqa: E402
 
 SIDES = (64, 128, 256, 512)  # pixels
 CHANNELS, ITERATIONS, WINDOW = 32, 5, 5

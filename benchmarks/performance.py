@@ -24,7 +24,7 @@ from typing import Any
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from dgc_jax.show.files import replacing  # noqa: E402
+from dgc_jax.files import replacing  # noqa: E402
 
 SCRIPTS = ("start", "mean_shift", "train_step", "reader", "segment", "scaling", "report")
 RESULTS = ROOT / "benchmarks" / "results"

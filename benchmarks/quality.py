@@ -35,7 +35,7 @@ from rows import Job, Settings, defaults, fingerprint, kind, measured, plain  # 
 from configs import default, paper  # noqa: E402
 from dgc_jax.data.leaves import Leaves, cache_folder  # noqa: E402
 from dgc_jax.errors import InputError  # noqa: E402
-from dgc_jax.show.files import replacing  # noqa: E402
+from dgc_jax.files import replacing  # noqa: E402
 from dgc_jax.train import options  # noqa: E402
 
 PARTS = ("real", "leaves", "veins", "ablations")

@@ -30,9 +30,9 @@ from dgc_jax import experiment
 from dgc_jax.apply.segmenter import from_model
 from dgc_jax.data.leaves import Leaves
 from dgc_jax.errors import DivergedError, InputError
+from dgc_jax.files import replacing
 from dgc_jax.model.normalisation import bin_weights
 from dgc_jax.model.tree import cut_tree
-from dgc_jax.show.files import replacing
 from dgc_jax.train import loop, options
 
 SAMPLE = 50_000

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.ndimage
 import scipy.spatial
 
-from dgc_jax.show.files import replacing
+from dgc_jax.files import replacing
 
 
 def _field(rng: np.random.Generator, size: int, scale: float) -> np.ndarray:

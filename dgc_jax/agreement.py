@@ -28,12 +28,12 @@ from dgc_jax.config import Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
+from dgc_jax.files import replacing
 from dgc_jax.model import tree
 from dgc_jax.model.information import normalised_mutual_information
 from dgc_jax.phases import track
 from dgc_jax.reporting import report
 from dgc_jax.show import maps, results
-from dgc_jax.show.files import replacing
 from dgc_jax.show.stability import plot_stability, print_stability
 from dgc_jax.train import options
 

@@ -194,8 +194,8 @@ def _inspect_all(scenes: tuple[str, ...], options: dict[str, Any]) -> None:
 
 
 def _draw(cube: Cube, png: str | None, show: bool) -> None:
+    from dgc_jax.files import replacing
     from dgc_jax.show.blocks import print_picture  # only here: pictures take time to import
-    from dgc_jax.show.files import replacing
     from dgc_jax.show.maps import quicklook
 
     picture = quicklook(cube)
@@ -223,7 +223,7 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
 
     Safe to interrupt and run again: finished scenes are skipped.
     """
-    from dgc_jax.show.files import still_there  # only here, as in other commands
+    from dgc_jax.files import still_there  # only here, as in other commands
 
     paths = find_scenes(scenes, companions=("{stem}_labels.*", *(options[k] for k in _BESIDE)))
     failed, whole = 0, list[str]()
@@ -389,7 +389,7 @@ def evaluate(
 ) -> None:
     """Score the finished run WORKDIR against label maps, on its own scenes or on SCENES."""
     from dgc_jax import commands  # only here: JAX takes a second to import
-    from dgc_jax.show.files import replacing
+    from dgc_jax.files import replacing
     from dgc_jax.show.tables import print_scores
 
     console = terminal.Console()

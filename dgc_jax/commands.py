@@ -30,10 +30,10 @@ from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.experiment import add_scene, scored
+from dgc_jax.files import replacing, still_there
 from dgc_jax.phases import phase, track
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables, together
-from dgc_jax.show.files import replacing, still_there
 from dgc_jax.train import options
 
 _CONFIDENCE = "confidence.csv"

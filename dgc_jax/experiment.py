@@ -30,11 +30,11 @@ from dgc_jax.config import Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError, StorageError
+from dgc_jax.files import replacing, still_there
 from dgc_jax.model import tree
 from dgc_jax.phases import phase, track
 from dgc_jax.reporting import read_summary
 from dgc_jax.show import probes, results, rival, together
-from dgc_jax.show.files import replacing, still_there
 from dgc_jax.show.palette import of_spectra
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report

@@ -30,8 +30,8 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from dgc_jax import documents
 from dgc_jax.errors import InputError, unwritten
+from dgc_jax.files import replacing
 from dgc_jax.lock import turn
-from dgc_jax.show.files import replacing
 
 NAME = "manifest.json"
 

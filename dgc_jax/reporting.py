@@ -17,9 +17,9 @@ from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.data import provenance
 from dgc_jax.errors import InputError
+from dgc_jax.files import still_there
 from dgc_jax.phases import phase, track
 from dgc_jax.show import rival
-from dgc_jax.show.files import still_there
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
 from dgc_jax.train import options

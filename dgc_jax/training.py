@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 from dgc_jax import configuration, documents, lock, names
 from dgc_jax.config import check
 from dgc_jax.errors import on_a_device
-from dgc_jax.show.files import replacing
+from dgc_jax.files import replacing
 
 _NOTE = "command.json"
 

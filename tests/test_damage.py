@@ -21,8 +21,8 @@ from dgc_jax.apply.segmenter import load
 from dgc_jax.commands import segment
 from dgc_jax.errors import InputError, StorageError
 from dgc_jax.experiment import run
+from dgc_jax.files import replacing
 from dgc_jax.reporting import report
-from dgc_jax.show.files import replacing
 from dgc_jax.train import options
 
 QUIET = rich.console.Console(quiet=True)

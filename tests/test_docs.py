@@ -16,7 +16,10 @@ import dgc_jax
 from dgc_jax import losses
 from dgc_jax.cli import main
 
-PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (
+    *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")),
+    *sorted((ROOT / "docs").glob("*.md")),
+)
 
 
 def prose(page: pathlib.Path) -> str:

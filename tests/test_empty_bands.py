@@ -167,8 +167,8 @@ def test_inspect_says_why_no_pixel_is_valid(tmp_path, cause, told):
 
 def test_training_on_nothing_but_no_data_says_why(tmp_path):
     from configs import dgc4
+    from dgc_jax.data.sample import sample_crops
     from dgc_jax.data.scenes import open_scenes
-    from dgc_jax.train.sample import sample_crops
 
     path = scene(tmp_path, np.full((ROWS, COLUMNS, BANDS), FILL))
     with pytest.raises(InputError, match=r"No sampled pixels are valid in .*hold no data \(-9999"):

@@ -28,8 +28,8 @@ from dgc_jax.cli import main
 from dgc_jax.commands import segment
 from dgc_jax.errors import InputError, StorageError
 from dgc_jax.experiment import run
+from dgc_jax.files import replacing
 from dgc_jax.reporting import report
-from dgc_jax.show.files import replacing
 from dgc_jax.train import checkpoint
 from dgc_jax.train.log import Log
 

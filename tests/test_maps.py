@@ -9,8 +9,8 @@ import tensorstore as ts
 from PIL import Image
 
 from dgc_jax.errors import InputError
+from dgc_jax.files import replacing
 from dgc_jax.show import maps, overlay
-from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import NO_DATA, colours
 
 NAMES = ["flat background", "leaf, healthy {green}", "läsion\n= 病斑"]

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 SOURCES = ("dgc_jax", "configs", "docs", "tests", "benchmarks", "launch.py", "pyproject.toml",
-           "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "SECURITY.md",
+           "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md",
            "MANIFEST.in")  # fmt: skip
 
 

@@ -23,8 +23,8 @@ from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.tiles import Tile
 from dgc_jax.data.cube import Cube
 from dgc_jax.errors import InputError
+from dgc_jax.files import replacing
 from dgc_jax.show import geotiff, maps
-from dgc_jax.show.files import replacing
 from dgc_jax.show.overlay import percent
 from dgc_jax.show.tables import SceneConfidence
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.errors import InputError
-from dgc_jax.show.files import replacing
+from dgc_jax.files import replacing
 from dgc_jax.show.geotiff import georeference
 from dgc_jax.show.maps import check
 

@@ -21,8 +21,8 @@ import numpy as np
 from dgc_jax.data.formats import place
 from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.errors import InputError
+from dgc_jax.files import replacing
 from dgc_jax.names import utf8_path
-from dgc_jax.show.files import replacing
 from dgc_jax.show.maps import check, class_names
 
 _TILE = 256  # pixels

@@ -19,8 +19,8 @@ import tensorstore as ts
 from PIL import Image
 
 from dgc_jax.errors import InputError
+from dgc_jax.files import replacing
 from dgc_jax.names import utf8_path
-from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import NO_DATA
 
 UNUSED = "unused"

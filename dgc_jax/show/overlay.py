@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dgc_jax.apply.sieve import sieve
-from dgc_jax.show.files import replacing
+from dgc_jax.files import replacing
 from dgc_jax.show.maps import check, pixels_per_label, shown_positions
 
 _SIDE = 560  # a scene smaller than this is enlarged towards it

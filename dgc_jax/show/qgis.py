@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dgc_jax.show.files import replacing
+from dgc_jax.files import replacing
 from dgc_jax.show.maps import class_names
 
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"

@@ -27,14 +27,14 @@ from scipy.cluster import hierarchy
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import combine, empty, standard_deviation
 from dgc_jax.apply.view import Group
+from dgc_jax.config import flat
+from dgc_jax.files import replacing
 from dgc_jax.model import tree
 from dgc_jax.show import rival
 from dgc_jax.show.confidence import MANY
-from dgc_jax.show.files import replacing
 from dgc_jax.show.palette import colours
 from dgc_jax.show.portrait import Portrait, packed
 from dgc_jax.show.tables import PAPER
-from dgc_jax.train import options
 
 _SCRIPTS = (
     "groups.js", "charts.js", "maps.js", "viewer.js",
@@ -152,7 +152,7 @@ def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, An
     order = sorted(range(len(leaves)), key=place.__getitem__)
     bank = np.asarray(segmenter.model.centroids, np.float64)[order]
     wavelengths = segmenter.wavelengths
-    config = options.flat(segmenter.config)
+    config = flat(segmenter.config)
     return {
         "model": segmenter.identity,
         "clusters": [

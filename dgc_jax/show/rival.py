@@ -14,8 +14,8 @@ import scipy.optimize
 
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.data.cube import Cube
+from dgc_jax.data.sample import places
 from dgc_jax.model.information import adjusted_rand_index
-from dgc_jax.train.sample import places
 
 _WINDOWS, _SIDE, _PIXELS = 48, 32, 20_000  # what k-means is fitted to
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dgc_jax.show.files import replacing
+from dgc_jax.files import replacing
 
 _CURVES = {"ari": ("ARI", "#0072b2"), "nmi": ("NMI", "#d55e00")}
 _VALID = 0.75  # Hennig 2007: clusters of this overlap and more count as stable

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dgc_jax.apply.spectra import Spectra, standard_deviation
-from dgc_jax.show.files import replacing
+from dgc_jax.files import replacing
 from dgc_jax.show.maps import pixels_per_label
 from dgc_jax.show.overlay import percent, shorten
 

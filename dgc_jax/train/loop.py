@@ -33,6 +33,7 @@ from dgc_jax import documents, manifest, processes, storage, terminal
 from dgc_jax.config import Config, configure
 from dgc_jax.data import preflight, provenance
 from dgc_jax.data.crops import Plan, read_batches
+from dgc_jax.data.sample import sample_batches, sample_crops
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import DivergedError, InputError, is_full, unwritten
 from dgc_jax.phases import phase
@@ -41,7 +42,6 @@ from dgc_jax.train.checkpoint import Checkpoints, has_checkpoint
 from dgc_jax.train.describe import Described, describe, find_banks
 from dgc_jax.train.light import calibrate
 from dgc_jax.train.log import Log, progress_bar
-from dgc_jax.train.sample import sample_batches, sample_crops
 from dgc_jax.train.state import TrainState, create_state
 from dgc_jax.train.step import (
     data_mesh,
