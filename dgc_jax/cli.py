@@ -28,6 +28,7 @@ from dgc_jax.data.formats.zarr import is_store
 from dgc_jax.data.prepare import prepare, store_path, why_unprepared
 from dgc_jax.data.scenes import find_scenes, open_recognised, open_scenes
 from dgc_jax.errors import InputError, end, on_a_device
+from dgc_jax.files import replacing, still_there
 from dgc_jax.lock import alone
 from dgc_jax.names import show_all
 
@@ -194,7 +195,6 @@ def _inspect_all(scenes: tuple[str, ...], options: dict[str, Any]) -> None:
 
 
 def _draw(cube: Cube, png: str | None, show: bool) -> None:
-    from dgc_jax.files import replacing
     from dgc_jax.show.blocks import print_picture  # only here: pictures take time to import
     from dgc_jax.show.maps import quicklook
 
@@ -223,8 +223,6 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
 
     Safe to interrupt and run again: finished scenes are skipped.
     """
-    from dgc_jax.files import still_there  # only here, as in other commands
-
     paths = find_scenes(scenes, companions=("{stem}_labels.*", *(options[k] for k in _BESIDE)))
     failed, whole = 0, list[str]()
     console = terminal.Console()
@@ -389,7 +387,6 @@ def evaluate(
 ) -> None:
     """Score the finished run WORKDIR against label maps, on its own scenes or on SCENES."""
     from dgc_jax import commands  # only here: JAX takes a second to import
-    from dgc_jax.files import replacing
     from dgc_jax.show.tables import print_scores
 
     console = terminal.Console()

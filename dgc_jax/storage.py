@@ -17,12 +17,13 @@ from dgc_jax import manifest
 from dgc_jax.errors import StorageError, find_full, reason, unwritten
 from dgc_jax.names import utf8_path
 
-MODEL = "model"  # beside the checkpoints, which are called by their step
+ABOUT = "about.json"
+"""What a finished model has beside its arrays."""
 
 
 def model_path(workdir: str) -> str:
-    """Folder of a run's finished model."""
-    return os.path.join(utf8_path(os.path.abspath(workdir)), "checkpoints", MODEL)
+    """Folder of a run's finished model, beside its checkpoints."""
+    return os.path.join(utf8_path(os.path.abspath(workdir)), "checkpoints", "model")
 
 
 @functools.cache

@@ -22,9 +22,8 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from dgc_jax import temporary
 from dgc_jax.apply.segmenter import Segmenter
-from dgc_jax.errors import unwritten
+from dgc_jax.files import replacing
 from dgc_jax.model.encoder import RADIUS
 from dgc_jax.model.mean_shift import block_size
 
@@ -132,14 +131,5 @@ def _without_source_paths() -> Iterator[None]:
 
 
 def _write(path: str, content: bytes) -> None:
-    """Writes a file whole: under a temporary name in the same folder, then renamed."""
-    unfinished = temporary.path(os.path.dirname(os.path.abspath(path)))
-    try:
-        os.makedirs(os.path.dirname(unfinished), exist_ok=True)
-        with open(unfinished, "wb") as file:
-            file.write(content)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise unwritten(path, error) from error
-    finally:
-        temporary.remove(unfinished)
+    with replacing(path) as unfinished, open(unfinished, "wb") as file:
+        file.write(content)

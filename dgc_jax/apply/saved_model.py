@@ -1,7 +1,9 @@
 """The finished model of a run on disk: what applying it needs, its configuration included.
 
-workdir/checkpoints/model/arrays/       by Orbax
-workdir/checkpoints/model/about.json    everything else, and checksums of the arrays
+    workdir/checkpoints/model/arrays/       by Orbax
+    workdir/checkpoints/model/about.json    everything else, and checksums of the arrays
+
+It appears whole, in place of an earlier one.
 """
 
 import json
@@ -17,8 +19,6 @@ from scipy.cluster import hierarchy
 
 from dgc_jax import documents, storage
 from dgc_jax.errors import InputError, reading
-
-_ABOUT = "about.json"
 
 
 class SavedModel(NamedTuple):
@@ -59,7 +59,7 @@ def save_model(workdir: str, model: SavedModel) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
             checkpointer.save(os.path.join(temporary, "arrays"), arrays)
-        with open(os.path.join(temporary, _ABOUT), "w", encoding="utf-8") as file:
+        with open(os.path.join(temporary, storage.ABOUT), "w", encoding="utf-8") as file:
             json.dump(model.about | {"checksums": storage.checksums(arrays)}, file, indent=1)
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(temporary, folder)
@@ -92,7 +92,7 @@ def load_model(workdir: str) -> SavedModel:
     """
     folder = storage.model_path(workdir)
     remedy = "copy the run again, or delete that folder and repeat the run's command"
-    path = os.path.join(folder, _ABOUT)
+    path = os.path.join(folder, storage.ABOUT)
     try:
         about = documents.read(path, _About, "the description of a model", remedy)
     except FileNotFoundError:

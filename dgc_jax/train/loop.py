@@ -355,7 +355,7 @@ def _configuration_of(workdir: str) -> dict[str, Any] | None:
     with contextlib.suppress(FileNotFoundError):
         return documents.read(os.path.join(workdir, "config.json"), dict[str, Any], *told)
     with contextlib.suppress(FileNotFoundError):
-        about = os.path.join(storage.model_path(workdir), "about.json")
+        about = os.path.join(storage.model_path(workdir), storage.ABOUT)
         return documents.read(about, _About, *told)["config"]
     return None
 
