@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import jax
@@ -459,6 +460,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_its_last_checkpoint_stands(
     with pytest.raises(DivergedError) as told:
         run(tiny_run.config(), str(workdir))
     assert "loss of step 7 is not finite" in str(told.value)
+    assert not any(thread.name.startswith("crops") for thread in threading.enumerate())
     assert re.search(r"loss/compactness = \S+", str(told.value))
     assert re.search(r"on the scenes leaf_0[01](, leaf_01)?;", str(told.value))
     assert max(saved_steps(workdir)) == 6

@@ -23,7 +23,7 @@ step, and re-uses one larger window a scene for several pairs (`pairs_per_window
 import collections
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -122,7 +122,7 @@ def read_batches(
     pairs_per_window: int = Data.pairs_per_window,
     ahead: int = 4,
     slots: slice | Sequence[int] | None = None,
-) -> Iterator[tuple[Plan, Batch]]:
+) -> Generator[tuple[Plan, Batch], None, None]:
     """Reads the crops of steps `first_step` up to, not including, `last_step`.
 
     Args:
@@ -138,7 +138,8 @@ def read_batches(
         slots: which pairs of the batch to read (those of this process); None reads all.
 
     Returns:
-        An iterator over steps: the plan of the whole batch, and the crops of `slots`.
+        A generator over steps: the plan of the whole batch, and the crops of `slots`. Closing it
+        ends the thread that reads ahead.
 
     Raises:
         InputError: see `plan`; or the scenes differ in their number of bands.
@@ -217,7 +218,7 @@ def _cut(windows: Sequence[_Window], corner: np.ndarray, crop: int) -> Batch:
 
 def _ahead(
     started: Iterator[Callable[[], tuple[Plan, Batch]]], ahead: int
-) -> Iterator[tuple[Plan, Batch]]:
+) -> Generator[tuple[Plan, Batch], None, None]:
     """Hands out a step only after the next `ahead` have been started, finished by one thread."""
     pending: collections.deque[Future[tuple[Plan, Batch]]] = collections.deque()
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crops")

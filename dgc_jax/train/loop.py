@@ -261,7 +261,8 @@ def _steps(
             slots=own_slots(mesh, batch_size),
         )
         pending: tuple[int, Plan, dict[str, Any]] | None = None
-        with progress_bar(console, steps) as advance:
+        # Closed here, because an error that somebody keeps would keep the reading thread, too.
+        with contextlib.closing(batches), progress_bar(console, steps) as advance:
             advance(first, metrics)
             for step in range(first + 1, steps + 1):
                 if patience and progress.settled >= patience:
