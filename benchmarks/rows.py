@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import agreement
 import baselines
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import rich.console
@@ -185,9 +184,11 @@ def train_and_map(
         warnings.simplefilter("ignore")  # that some clusters have no pixels is counted
         segmenter = from_model(experiment.merged(config, trained))
     # Ids of the finest level as places in the tree, from 1.
-    place = np.argsort(segmenter.leaves[segmenter.live]) + 1
-    lookup = jnp.asarray(place[segmenter.leaves - 1], jnp.uint8)
-    finest = dataclasses.replace(segmenter, lookup=lookup)
+    place = np.argsort(segmenter.tree.leaves[segmenter.tree.live]) + 1
+    places = dataclasses.replace(
+        segmenter.tree, shown=np.array([0, *place], np.uint8), names=segmenter.tree.leaf_names
+    )
+    finest = dataclasses.replace(segmenter, tree=places)
     own = {
         name: [finest.segment(scene.cube) for scene in data.scenes] for name, data in sets.items()
     }
@@ -202,7 +203,7 @@ def train_and_map(
         "soft_information_start": soft[0] if soft else None,
         "soft_information_end": soft[-1] if soft else None,
     }
-    return Done(_cut(own, segmenter.tree, clusters), segmenter.tree, about)
+    return Done(_cut(own, segmenter.tree.linkage, clusters), segmenter.tree.linkage, about)
 
 
 def fit_and_map(job: Job, sets: Mapping[str, Data]) -> Done:

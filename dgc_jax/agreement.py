@@ -169,7 +169,7 @@ def measure(
         counted = stability.add(counted, stability.count(found, clusters))
     tables = counted or {}
     cuts = {
-        k: [tree.cut_ids(m.tree, m.live, np.asarray(m.lookup), k) for m in models]
+        k: [tree.cut_ids(m.tree.linkage, m.tree.live, m.tree.lookup, k) for m in models]
         for k in range(2, finest + 1)
     }
     aris = {k: stability.pairwise(tables, cuts[k], metrics.adjusted_rand_index) for k in cuts}
@@ -323,7 +323,7 @@ def _per_cluster(
             "id": group.id,
             "name": group.name,
             "colour": group.colour,
-            "of": np.unique(reference.shown[list(group.of)]).tolist(),
+            "of": np.unique(reference.tree.shown[list(group.of)]).tolist(),
             "pixels": int(pixels[row]),
             "percent": 100 * float(pixels[row] / pixels.sum()),
             "stability": _or_none(overlaps[:, row].mean()),

@@ -480,11 +480,12 @@ def export_model(workdir: str, out: str, view_path: str | None) -> None:
     OUT/model.jax is the program, for `jax.export.deserialize`; OUT/model.json says what its user
     must know.
     """
+    from dgc_jax.apply import view
     from dgc_jax.apply.export import export  # only here: JAX takes a second to import
     from dgc_jax.apply.segmenter import load
 
     segmenter = load(workdir)
     if view_path is not None:
-        segmenter = segmenter.with_view(view_path)
+        segmenter = view.seen_through(segmenter, view_path)
     for path in export(segmenter, out):
         click.echo(path)

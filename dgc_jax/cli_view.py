@@ -13,7 +13,7 @@ from dgc_jax import terminal, words
 
 if TYPE_CHECKING:  # JAX takes a second to import
     from dgc_jax import naming
-    from dgc_jax.apply import view
+    from dgc_jax.model.cluster_tree import Group
 
 _LISTED = 20  # hints that are told one by one
 
@@ -91,7 +91,7 @@ def name(
     console.print(f"View: {found.path}", markup=False, soft_wrap=True)
 
 
-def _show_view(groups: "Sequence[view.Group]", console: rich.console.Console) -> None:
+def _show_view(groups: "Sequence[Group]", console: rich.console.Console) -> None:
     table = rich.table.Table("id", "name", "of the finest clusters")
     for group in groups:
         table.add_row(str(group.id), rich.text.Text(group.name), words.as_ranges(group.of))

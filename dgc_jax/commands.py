@@ -31,6 +31,7 @@ from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.experiment import add_scene, scored
 from dgc_jax.files import replacing, still_there
+from dgc_jax.model.cluster_tree import Group
 from dgc_jax.phases import phase, track
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables, together
@@ -97,7 +98,7 @@ def segment(
     with phase(only_first, "loading the model"):
         segmenter = load(workdir)
     if view_path is not None:
-        segmenter = segmenter.with_view(view_path)
+        segmenter = view.seen_through(segmenter, view_path)
     if confidence and segmenter.similarity_floor is None and processes.first():
         console.print(
             f"note: {workdir} was trained by an earlier version, which kept no similarity floor: "
@@ -225,7 +226,7 @@ def evaluate(
     groups = None if view_path is None else view.read(view_path, segmenter)
     becomes = None
     if groups is not None:
-        becomes = view.of_shown(segmenter, groups)
+        becomes = segmenter.tree.becomes(groups)
         segmenter = view.apply(segmenter, groups)
     own_maps = scenes is None and not _given(reading) and (groups is None or becomes is not None)
     shown = [k for k, name in enumerate(segmenter.names, 1) if name]
@@ -274,7 +275,7 @@ def merge(
     groups: Sequence[Sequence[int]] | None = None,
     names: Sequence[str] = (),
     out: str | None = None,
-) -> tuple[str, tuple[view.Group, ...]]:
+) -> tuple[str, tuple[Group, ...]]:
     """Writes a view of a finished run: a level of its merge tree, or groups chosen by hand.
 
     Args:
@@ -305,9 +306,7 @@ def merge(
     return write_view(workdir, segmenter, found, out), found
 
 
-def write_view(
-    workdir: str, segmenter: Segmenter, groups: Sequence[view.Group], out: str | None
-) -> str:
+def write_view(workdir: str, segmenter: Segmenter, groups: Sequence[Group], out: str | None) -> str:
     """Writes a view.
 
     Args:

@@ -145,9 +145,8 @@ def _run(
             _, gathered = results.segment_scene(segmenter, scene.cube, maps, portrait=portrait)
             summaries.append(gathered)
         if portrait.confusion is not None:
-            counts = _added(
-                counts, metrics.fold(portrait.confusion, segmenter.shown[1:], segmenter.clusters)
-            )
+            shown = segmenter.tree.shown[1:]
+            counts = _added(counts, metrics.fold(portrait.confusion, shown, segmenter.clusters))
     with phase(console, "writing spectra and areas"):
         results.write_summaries(workdir, segmenter, summaries)
 

@@ -19,6 +19,7 @@ from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.hints import Hint, read_points
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
+from dgc_jax.model.cluster_tree import Group
 from dgc_jax.model.naming import name_leaves
 from dgc_jax.phases import track
 from dgc_jax.show.geotiff import georeference
@@ -54,7 +55,7 @@ class Named(NamedTuple):
     """
 
     path: str
-    groups: tuple[view.Group, ...]
+    groups: tuple[Group, ...]
     subtrees: int
     hinted: list[int]
     contradicted: list[tuple[Placed, str]]
@@ -208,7 +209,7 @@ def _written(
             f"hints: expected two names or more at pixels with data, found {found}; name also "
             "what it is not, such as the background."
         )
-    joins, ids = segmenter.joins
+    joins, ids = segmenter.tree.joins
     table = np.zeros((segmenter.finest + 1, len(names)))
     for hint in usable:
         table[hint.cluster, names.index(hint.name)] += hint.number

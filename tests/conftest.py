@@ -1,6 +1,7 @@
 """Shared fixtures, and the strictness under which every test runs."""
 
 import atexit
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -27,6 +28,7 @@ import rich.console  # noqa: E402
 import scipy.cluster.hierarchy  # noqa: E402
 
 from dgc_jax.model import tree, views  # noqa: E402
+from dgc_jax.model.cluster_tree import ClusterTree  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # launch.py and configs/ are no packages that pip installs
@@ -104,3 +106,14 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
         console = rich.console.Console(file=shown, width=200)
         summary = run(begun.config(), str(begun.workdir), console)
     return begun._replace(summary=summary, shown=(folder / "shown.txt").read_text(encoding="utf-8"))
+
+
+def each_by_itself(tree: ClusterTree, number: int) -> ClusterTree:
+    """A tree that shows `number` trained clusters, each by an id of its own."""
+    names = tuple(f"cluster {k}" for k in range(1, number + 1))
+    colours = np.arange(3 * (number + 1)).astype(np.uint8).reshape(-1, 3)
+    ids = np.arange(number + 1, dtype=np.uint8)
+    return dataclasses.replace(
+        tree, leaves=ids[1:], leaf_names=names, leaf_colours=colours,
+        shown=ids, names=names, colours=colours,
+    )  # fmt: skip

@@ -78,7 +78,7 @@ def truth(segmenter: Segmenter, path: pathlib.Path) -> tuple[np.ndarray, np.ndar
     reflectance, valid = cube.read(0, 0, *cube.shape[:2])
     cosines = cosines_of(segmenter, reflectance[None], valid[None])[0]
     q = scipy.special.softmax(cosines / segmenter.model.temperature, axis=-1)
-    ids = np.asarray(segmenter.lookup)
+    ids = np.asarray(segmenter.tree.lookup)
     shares = np.stack([q[..., ids == k].sum(-1) for k in range(1, segmenter.clusters + 1)], -1)
     two = np.sort(shares, axis=-1)[..., -2:]
     margin, similarity = two[..., 1] - two[..., 0], cosines.max(axis=-1)
@@ -222,9 +222,7 @@ def test_margins_of_a_view_are_those_of_its_groups(
 
 
 def test_a_single_cluster_has_no_rival(segmenter: Segmenter, folder: pathlib.Path) -> None:
-    one = dataclasses.replace(
-        segmenter, lookup=jnp.ones_like(segmenter.lookup), names=("all",), colours=np.eye(2, 3)
-    )
+    one = view.apply(segmenter, view.cut(segmenter, 1))
     reflectance, valid = open_cube(folder / "lamp.hdr").read(0, 0, 56, 50)
     np.testing.assert_allclose(one.confidence(reflectance[None]).margin[0], valid, atol=1e-5)
 
@@ -380,7 +378,7 @@ def test_view_of_the_command_line_has_the_margins_of_its_groups(
     path, _ = commands.merge(str(tiny_run.workdir), groups=[[1, 3]], out=str(tmp_path / "v.json"))
     call = ["segment", tiny_run.workdir, folder / "known.hdr", "--out", tmp_path, "--format", "npy"]
     assert dgc(*call, "--view", path, "--confidence").exit_code == 0
-    margin, similarity, _ = truth(segmenter.with_view(path), folder / "known.hdr")
+    margin, similarity, _ = truth(view.seen_through(segmenter, path), folder / "known.hdr")
     bands = np.load(tmp_path / "known_margin.npy")
     np.testing.assert_allclose(bands, [margin, similarity], atol=2e-5)
 

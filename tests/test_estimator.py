@@ -88,7 +88,7 @@ def test_labels_are_what_the_embeddings_say(
     assert z.shape == (24, 20, segmenter.model.centroids.shape[1])
     nearest = np.argmax(z @ np.asarray(segmenter.model.centroids).T, axis=-1)
     valid = numbers.any(2)
-    np.testing.assert_array_equal(labels, np.where(valid, np.asarray(segmenter.lookup)[nearest], 0))
+    np.testing.assert_array_equal(labels, np.where(valid, segmenter.tree.lookup[nearest], 0))
     np.testing.assert_allclose(np.linalg.norm(z, axis=-1), valid, atol=1e-5)
     np.testing.assert_allclose(segmenter.embed(numbers, tile=8), z, atol=1e-5)
 
@@ -170,11 +170,12 @@ def test_what_it_is_fits_on_a_screen(fitted: DeepGlobalClustering) -> None:
 def test_many_clusters_of_long_names_fit_too(fitted: DeepGlobalClustering) -> None:
     import dataclasses
 
-    many = dataclasses.replace(
-        fitted.segmenter_,
+    tree = dataclasses.replace(
+        fitted.segmenter_.tree,
         names=("leaf " * 40, "", *(f"cluster {k}" for k in range(3, 201))),
         colours=np.zeros((201, 3), np.uint8),
     )
+    many = dataclasses.replace(fitted.segmenter_, tree=tree)
     lines = str(many).splitlines()
     assert isinstance(many, Segmenter)
     assert len(lines) < 24

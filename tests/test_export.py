@@ -11,12 +11,12 @@ import sys
 import click.testing
 import jax
 import jax.export
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, TinyRun
+from conftest import ROOT, TinyRun, each_by_itself
 
 from dgc_jax import InputError, Segmenter, commands, load, open_cube
+from dgc_jax.apply import view
 from dgc_jax.apply.export import export
 from dgc_jax.cli import main
 from dgc_jax.data import leaves
@@ -35,9 +35,7 @@ def segmenter(tiny_run: TinyRun) -> Segmenter:
     return dataclasses.replace(
         segmenter,
         model=segmenter.model.replace(centroids=bank),
-        lookup=jnp.arange(1, 65, dtype=jnp.uint8),
-        names=tuple(f"cluster {k}" for k in range(1, 65)),
-        colours=np.arange(65 * 3, dtype=np.uint8).reshape(65, 3),
+        tree=each_by_itself(segmenter.tree, 64),
     )
 
 
@@ -179,7 +177,7 @@ def test_the_command_exports_the_model_of_the_workdir(
     arguments = ["export", str(tiny_run.workdir), str(tmp_path / "told")]
     if viewed:
         path, _ = commands.merge(str(tiny_run.workdir), clusters=2, out=str(tmp_path / "view.json"))
-        segmenter = segmenter.with_view(path)
+        segmenter = view.seen_through(segmenter, path)
         arguments += ["--view", path]
     result = click.testing.CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output

@@ -147,7 +147,7 @@ def test_points_become_a_view_that_labels_them_as_they_are_named(
     done = dgc("name", tiny_run.workdir, "--points", points, "--out", out)
     assert done.exit_code == 0, done.output
     model = load(str(tiny_run.workdir))
-    named = model.with_view(str(out))
+    named = view.seen_through(model, out)
     hints = list(csv.DictReader(points.read_text("utf-8").splitlines()))
     wrong = 0
     for scene in {hint["scene"] for hint in hints}:

@@ -137,7 +137,7 @@ def test_a_scene_is_walked_once_for_its_maps_and_its_portrait(
             segmenter, scene.cube, str(tmp_path / "alone"), confidence=True
         )
         np.testing.assert_array_equal(labels, plain)
-        np.testing.assert_array_equal(segmenter.shown[portrait._labels], plain)
+        np.testing.assert_array_equal(segmenter.tree.shown[portrait._labels], plain)
         assert both.areas == alone.areas
         for mine, theirs in zip(both.spectra, alone.spectra, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-12)
@@ -225,19 +225,20 @@ def test_the_page_holds_the_model_its_levels_and_the_history(
 ) -> None:
     data = embedded(tiny_run.workdir / "report.html")
     assert data["model"] == segmenter.identity
-    assert [cluster["name"] for cluster in data["clusters"]] == list(segmenter.leaf_names)
+    assert [cluster["name"] for cluster in data["clusters"]] == list(segmenter.tree.leaf_names)
     assert data["level"] == 3
     assert list(map(int, data["levels"])) == list(range(1, 9))
     assert data["levels"]["8"] == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert data["levels"]["3"] == segmenter.shown[1:].tolist()
+    assert data["levels"]["3"] == segmenter.tree.shown[1:].tolist()
     assert data["levels"]["1"] == [1] * 8
     assert data["summary"] == tiny_run.summary
     assert [point[0] for point in data["history"]["loss"]] == list(range(1, 13))
-    assert len(data["tree"]["ids"]) == len(segmenter.live) == len(data["tree"]["across"]) + 1
+    assert len(data["tree"]["ids"]) == len(segmenter.tree.live) == len(data["tree"]["across"]) + 1
     cosines = np.array(data["similarity"]["cosines"])
     ids = data["similarity"]["ids"]
-    assert (np.diff(segmenter.shown[ids]) >= 0).all()
-    bank = np.asarray(segmenter.model.centroids)[np.argsort(segmenter.leaves)[np.array(ids) - 1]]
+    assert (np.diff(segmenter.tree.shown[ids]) >= 0).all()
+    at = np.argsort(segmenter.tree.leaves)[np.array(ids) - 1]
+    bank = np.asarray(segmenter.model.centroids)[at]
     np.testing.assert_allclose(cosines, bank @ bank.T, atol=6e-4)
     for level in data["levels"].values():  # what joins below the run's level lies together
         if len(set(level)) >= 3:
@@ -305,15 +306,15 @@ def test_concerns_name_what_is_wrong_and_nothing_else(
         "12 % of new is unlike any cluster, as if the training had not seen its like; look at its "
         "confidence."
     ]
-    empty = [with_pixels(one, pixels=100 * (segmenter.shown == 1))]
+    empty = [with_pixels(one, pixels=100 * (segmenter.tree.shown == 1))]
     told = concerns(segmenter, empty, fine)
     assert told[0] == "No pixel of these scenes belongs to cluster 2 or cluster 3."
     assert told[1].startswith("cluster 1 holds 100.0 % of all pixels, so the map says little")
     assert len(told) == 2
     most = one.pixels.copy() * 0
-    most[1:] = np.where(segmenter.shown[1:] == 1, 99_000, 0)
-    most[np.flatnonzero(segmenter.shown == 2)[0]] = 7
-    most[np.flatnonzero(segmenter.shown == 3)[0]] = 100
+    most[1:] = np.where(segmenter.tree.shown[1:] == 1, 99_000, 0)
+    most[np.flatnonzero(segmenter.tree.shown == 2)[0]] = 7
+    most[np.flatnonzero(segmenter.tree.shown == 3)[0]] = 100
     told = concerns(segmenter, [with_pixels(one, pixels=most, unlike=0)], fine)
     assert [text.split(":")[0] for text in told] == [
         "cluster 1 holds 99.9 % of all pixels, so the map says little",

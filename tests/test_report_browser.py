@@ -179,7 +179,7 @@ def test_the_slider_goes_up_to_every_cluster_and_everything_follows(
             groups = view.cut(segmenter, level)
             assert view.read(exported(page, tmp_path), segmenter) == groups
             assert page.locator("#legend li").count() == level
-            seen = view.apply(segmenter, groups)
+            seen = view.apply(made.segmenter, groups)
             counts, whole = 0, spectra.empty(seen.clusters, 301)
             for number, scene in enumerate(scenes):
                 labels = seen.segment(scene.cube)
@@ -227,7 +227,7 @@ def test_clusters_of_any_level_are_merged_and_parted_along_the_tree(
         # The level at which the tree parts this cluster first.
         ids = next(
             ids
-            for ids in map(segmenter.level, range(1, 9))
+            for ids in map(segmenter.tree.level, range(1, 9))
             if len({ids[k - 1] for k in of[parents[0]]}) > 1
         )
         parts = {
@@ -373,7 +373,7 @@ def test_scores_and_spectra_follow_as_python_computes_them(page: Page, made: Mad
     for level in range(2, K + 1):
         slide(page, "level", level)
         groups = view.cut(made.segmenter, level)
-        table = view.ids(groups, K)
+        table = view.apply(made.segmenter, groups).tree.shown
         folded = np.stack([counts[:, np.array(g.of) - 1].sum(1) for g in groups], axis=1)
         expected = metrics.scores(
             folded, leaves.CLASSES, leaves.BACKGROUND, metrics.map_clusters(folded, "majority")
@@ -652,7 +652,7 @@ def test_a_saved_page_opens_with_names_colours_and_clusters(
 
 
 def test_levels_that_stand_out_are_marked_and_lead_there(page: Page, made: Made) -> None:
-    joins, _ = tree.of_ids(made.segmenter.tree, made.segmenter.live, made.segmenter.leaves)
+    joins, _ = made.segmenter.tree.joins
     marked = tree.standing_out(joins)
     assert marked
     buttons = page.locator("#level-marks button")

@@ -37,7 +37,7 @@ def test_it_is_as_good_as_k_means_of_another_library(
 def test_its_clusters_take_the_ids_that_they_overlap_most(segmenter: Segmenter) -> None:
     rng = np.random.default_rng(0)
     finest = rng.integers(1, segmenter.finest + 1, 4000)
-    shown = segmenter.shown[finest]
+    shown = segmenter.tree.shown[finest]
     turned = np.array([0, 2, 3, 1])[shown]  # the run's 1 is k-means' 2
     plain = np.where(rng.random(4000) < 0.2, rng.integers(1, 4, 4000), turned)
     counts = np.zeros((3, segmenter.finest), np.int64)

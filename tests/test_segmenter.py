@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import spectral.io.envi
-from conftest import TinyRun
+from conftest import TinyRun, each_by_itself
 
 from dgc_jax import Cube, InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
@@ -47,8 +47,7 @@ def unmerged(segmenter: Segmenter) -> Segmenter:
     return dataclasses.replace(
         segmenter,
         model=segmenter.model.replace(centroids=centroids.unit(bank)),
-        lookup=jnp.arange(1, 65, dtype=jnp.uint8),
-        names=tuple(f"cluster {k}" for k in range(1, 65)),
+        tree=each_by_itself(segmenter.tree, 64),
     )
 
 
@@ -125,7 +124,7 @@ def test_the_finest_level_of_tiles_is_that_of_a_view_of_it(
         assert fine.finest is None
         np.testing.assert_array_equal(tile.finest.labels, fine.labels)
         np.testing.assert_allclose(tile.finest.probabilities, fine.doubt.probabilities, atol=1e-6)
-        np.testing.assert_array_equal(tile.labels, segmenter.shown[tile.finest.labels])
+        np.testing.assert_array_equal(tile.labels, segmenter.tree.shown[tile.finest.labels])
         for mine, theirs in zip(tile.doubt, plain.doubt, strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
@@ -271,7 +270,7 @@ def test_labels_are_those_of_the_nearest_centroid(segmenter: Segmenter, scene: C
     spectra = normalisation.normalise(normalisation.to_bins(reflectance, constants), constants)
     _, z = jax.jit(Model.embed)(segmenter.model, spectra, valid)
     cosines = np.asarray(z, np.float64) @ np.asarray(segmenter.model.centroids, np.float64).T
-    expected = np.where(valid, np.asarray(segmenter.lookup)[cosines.argmax(-1)], 0)
+    expected = np.where(valid, np.asarray(segmenter.tree.lookup)[cosines.argmax(-1)], 0)
     labels = np.asarray(segmenter.predict(reflectance, valid))
     assert np.mean(labels == expected) > 0.999  # ties apart
 
@@ -292,7 +291,7 @@ def test_probabilities_sum_to_one_and_gather_the_merged_centroids(
     q = np.exp((logits - logits.max(-1, keepdims=True)) / segmenter.model.temperature)
     q /= q.sum(-1, keepdims=True)
     for cluster in range(1, segmenter.clusters + 1):
-        expected = q[..., np.asarray(segmenter.lookup) == cluster].sum(-1)
+        expected = q[..., np.asarray(segmenter.tree.lookup) == cluster].sum(-1)
         np.testing.assert_allclose(found[valid][:, cluster - 1], expected[valid], atol=1e-3)
 
 
@@ -373,14 +372,14 @@ def test_ids_go_from_dark_to_bright_on_the_training_sample(
 def test_loading_keeps_ids_colours_and_classes(tiny_run: TinyRun, segmenter: Segmenter) -> None:
     about = load_model(str(tiny_run.workdir)).about
     again = load(str(tiny_run.workdir))
-    np.testing.assert_array_equal(segmenter.lookup, about["lookup"])
-    np.testing.assert_array_equal(again.lookup, segmenter.lookup)
+    np.testing.assert_array_equal(segmenter.tree.lookup, about["lookup"])
+    np.testing.assert_array_equal(again.tree.lookup, segmenter.tree.lookup)
     assert sorted(set(about["lookup"])) == [1, 2, 3]
-    np.testing.assert_array_equal(again.leaves, about["leaves"])
-    assert sorted(again.leaves[again.live]) == list(range(1, len(again.live) + 1))
-    assert again.finest == len(again.live) == len(again.leaf_colours) - 1
-    np.testing.assert_array_equal(again.shown[again.leaves], again.lookup)
-    assert again.shown.tolist()[:4] == [0, 1, 2, 3]
+    np.testing.assert_array_equal(again.tree.leaves, about["leaves"])
+    assert sorted(again.tree.leaves[again.tree.live]) == list(range(1, len(again.tree.live) + 1))
+    assert again.finest == len(again.tree.live) == len(again.tree.leaf_colours) - 1
+    np.testing.assert_array_equal(again.tree.shown[again.tree.leaves], again.tree.lookup)
+    assert again.tree.shown.tolist()[:4] == [0, 1, 2, 3]
     assert again.colours.shape == (4, 3)
     assert again.names == ("cluster 1", "cluster 2", "cluster 3")
     assert again.classes == leaves.CLASSES

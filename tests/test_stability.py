@@ -75,7 +75,7 @@ class Compared(NamedTuple):
     def colours(self) -> np.ndarray:
         """Those of the ids of the reference."""
         seed = self.result["seeds"][self.reference]
-        return load(str(self.folder / seed["workdir"])).leaf_colours
+        return load(str(self.folder / seed["workdir"])).tree.leaf_colours
 
     @property
     def reference(self) -> int:

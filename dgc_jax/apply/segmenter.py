@@ -31,7 +31,7 @@ from dgc_jax.data import arrays
 from dgc_jax.data.cube import Cube, Path, Stored
 from dgc_jax.data.scenes import open_scenes
 from dgc_jax.errors import InputError
-from dgc_jax.model import tree
+from dgc_jax.model.cluster_tree import ClusterTree
 from dgc_jax.model.encoder import RADIUS
 from dgc_jax.model.mean_shift import block_size
 from dgc_jax.model.model import Model, encoder, mean_shift
@@ -47,47 +47,30 @@ class Segmenter:
     """A model that labels pixels 1..K, and 0 where there is no data.
 
     It shows the clusters of one level of its tree, at first `clusters.final`, or those of a view
-    (`with_view`), and knows those of the finest level, 1..L, of which all others are made.
+    (`dgc_jax.apply.view`), and knows those of the finest level, 1..L, of which all others are made.
 
     Attributes:
         model: what was trained; K' centroids.
-        lookup: `[K']` uint8 id shown, 1..K, of every trained centroid.
-        leaves: `[K']` uint8 id at the finest level, 1..L, see `dgc_jax.model.tree`. Of models
-            of earlier versions it is that at `clusters.final`.
-        tree: `[len(live) - 1, 4]` linkage matrix of the merges, see `dgc_jax.model.tree`.
-        live: indices of the trained centroids that are its leaves.
+        tree: its clusters, and what is shown of them.
         wavelengths: `[band]` nm of the bands that it takes, or None.
         bands: number of bands that it takes.
-        names: name of each cluster shown, 1..K; "" for an id that a view has merged away.
-        colours: `[K + 1, 3]` uint8, the colour of each id shown; row 0 is no data.
-        leaf_names: name of each id of the finest level, the first K of which are also shown.
-        leaf_colours: `[L + 1, 3]` uint8, likewise.
         classes: names of the classes of the training labels, or None.
         background: the classes that count as background, or None.
         config: the configuration of its run, as JSON values.
         identity: fingerprint of the model; equal ones give equal maps.
         similarity_floor: cosine to the nearest trained centroid below which a pixel is unlike any
             cluster, see `dgc_jax.train.describe.RARE`; None for models of earlier versions.
-        viewed: whether it is seen through a view, of which no other can be made.
     """
 
     model: Model
-    lookup: jax.Array
-    leaves: np.ndarray
-    tree: np.ndarray
-    live: np.ndarray
+    tree: ClusterTree
     wavelengths: np.ndarray | None
     bands: int
-    names: tuple[str, ...]
-    colours: np.ndarray
-    leaf_names: tuple[str, ...]
-    leaf_colours: np.ndarray
     classes: tuple[str, ...] | None
     background: tuple[int, ...] | None
     config: dict[str, Any]
     identity: str
     similarity_floor: float | None = None
-    viewed: bool = False
 
     def __repr__(self) -> str:
         """What it is and the names of its clusters, in a few lines."""
@@ -104,14 +87,29 @@ class Segmenter:
         return "\n".join(lines)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each cluster shown, 1..K; "" for an id that a view has merged away."""
+        return self.tree.names
+
+    @property
+    def colours(self) -> np.ndarray:
+        """`[K + 1, 3]` uint8, the colour of each id shown; row 0 is no data."""
+        return self.tree.colours
+
+    @property
     def clusters(self) -> int:
         """Number of clusters shown K, the highest label."""
         return len(self.names)
 
+    @property
+    def finest(self) -> int:
+        """Number of clusters at the finest level L."""
+        return self.tree.finest
+
     @functools.cached_property
     def content(self) -> str:
         """Fingerprint of everything of the model that its maps depend on, but for a view."""
-        model, constants = self.model, self.model.normalisation
+        model, constants, clusters = self.model, self.model.normalisation, self.tree
         arrays = jax.tree.map(
             np.asarray,
             (
@@ -123,44 +121,17 @@ class Segmenter:
                     constants.mean,
                     constants.deviation,
                 ],
-                [self.leaves, self.tree, self.live, self.leaf_colours, self.wavelengths],
+                [clusters.leaves, clusters.linkage, clusters.live, clusters.leaf_colours],
+                [self.wavelengths],
             ),
         )
-        about = [self.leaf_names, self.bands, self.config, self.similarity_floor]
+        about = [clusters.leaf_names, self.bands, self.config, self.similarity_floor]
         return manifest.digest(*jax.tree.leaves(arrays), about)
 
     @functools.cached_property
     def seen(self) -> str:
         """Fingerprint of what the model shows of its clusters: a level of its tree, or a view."""
-        return manifest.digest(np.asarray(self.lookup), list(self.names), self.colours)
-
-    @property
-    def finest(self) -> int:
-        """Number of clusters at the finest level L."""
-        return len(self.leaf_names)
-
-    @property
-    def shown(self) -> np.ndarray:
-        """`[L + 1]` uint8: the label that each label of the finest level is shown as; 0 stays 0."""
-        table = np.zeros(self.finest + 1, np.uint8)
-        table[self.leaves] = self.lookup
-        return table
-
-    @functools.cached_property
-    def joins(self) -> tuple[np.ndarray, np.ndarray]:
-        """The tree over the ids of the finest level, see `dgc_jax.model.tree.of_ids`."""
-        return tree.of_ids(self.tree, self.live, self.leaves)
-
-    def level(self, clusters: int) -> np.ndarray:
-        """The ids that the clusters of the finest level have at another one.
-
-        Args:
-            clusters: number of clusters of the level, 1..L.
-
-        Returns:
-            `[L]` uint8.
-        """
-        return tree.cut_ids(self.tree, self.live, self.leaves, clusters)
+        return manifest.digest(self.tree.lookup, list(self.names), self.colours)
 
     def predict(self, batch: jax.typing.ArrayLike, valid: Any = None) -> jax.Array:
         """Labels a batch of crops; compiled once for each shape.
@@ -176,7 +147,7 @@ class Segmenter:
             InputError: if the batch does not have the model's bands.
         """
         crops, valid = self._checked(batch, valid)
-        return programs.labels(self.model, self.lookup, crops, valid)
+        return programs.labels(self.model, self.tree.lookup, crops, valid)
 
     def probabilities(self, batch: jax.typing.ArrayLike, valid: Any = None) -> jax.Array:
         """Soft assignment of a batch of crops to the clusters; arguments as `predict`.
@@ -368,7 +339,7 @@ class Segmenter:
         for tile in np.unique(tiles, axis=0):
             row, column = tile * side - halo
             crop, valid = cube.read(row, column, side + 2 * halo, side + 2 * halo)
-            found = programs.labels(self.model, jnp.asarray(self.leaves), crop[None], valid[None])
+            found = programs.labels(self.model, self.tree.leaves, crop[None], valid[None])
             here = np.all(tiles == tile, axis=1)
             out[here] = np.asarray(found)[0][tuple((pixels[here] - (row, column)).T)]
             cube.forget()
@@ -385,16 +356,6 @@ class Segmenter:
     @property
     def _halo(self) -> int:
         return _up(RADIUS + self.model.mean_shift.window // 2, self._block)
-
-    def with_view(self, path: str) -> "Segmenter":
-        """The model seen through a view of `dgc merge`, see `dgc_jax.apply.view`.
-
-        Raises:
-            InputError: if the file is no view of this model, or it is seen through one already.
-        """
-        from dgc_jax.apply import view  # which builds on this module
-
-        return view.apply(self, view.read(path, self))
 
     def adapt(self, cube: Cube) -> Cube:
         """The scene on the model's bands: those of its own, or interpolated.
@@ -418,7 +379,7 @@ class Segmenter:
         return cube
 
     def _doubt(self, crops: jax.Array, valid: jax.Array) -> Doubt:
-        model = self.model, self.lookup
+        model = self.model, self.tree.lookup
         return programs.crop_doubt(*model, crops, valid, clusters=self.clusters)
 
     def _label(self, stored: Stored, blank: bool, *, doubt: bool, finest: bool) -> Labelled:
@@ -434,11 +395,11 @@ class Segmenter:
                 Doubt(shares, zero, zero) if doubt else None,
                 Finest(labels, fine) if finest else None,
             )
-        model = self.model, self.lookup
+        model = self.model, self.tree.lookup
         return programs.window_labels(
             *model,
             *stored[:-1],
-            jnp.asarray(self.leaves) if finest else None,
+            self.tree.leaves if finest else None,
             checked=stored.checked,
             clusters=self.clusters if doubt else None,
             finest=self.finest if finest else None,
@@ -475,8 +436,10 @@ def from_model(model: SavedModel) -> Segmenter:
     constants = {name: jnp.asarray(value) for name, value in arrays["normalisation"].items()}
     wavelengths = about["wavelengths"]
     lookup = np.asarray(about["lookup"], np.uint8)
-    clusters = int(lookup.max())
+    leaves, clusters = np.asarray(about.get("leaves", lookup), np.uint8), int(lookup.max())
     names, colours = tuple(about["names"]), np.asarray(about["colours"], np.uint8)
+    shown = np.zeros(len(names) + 1, np.uint8)
+    shown[leaves] = lookup
     return Segmenter(
         model=Model(
             params=jax.tree.map(jnp.asarray, _whole(arrays["params"])),
@@ -486,16 +449,18 @@ def from_model(model: SavedModel) -> Segmenter:
             mean_shift=mean_shift(config),
             temperature=config.model.temperature,
         ),
-        lookup=jnp.asarray(lookup),
-        leaves=np.asarray(about.get("leaves", lookup), np.uint8),
-        tree=np.asarray(about["tree"], np.float64).reshape(-1, 4),
-        live=np.asarray(about["live"], np.int64),
+        tree=ClusterTree(
+            linkage=np.asarray(about["tree"], np.float64).reshape(-1, 4),
+            live=np.asarray(about["live"], np.int64),
+            leaves=leaves,
+            leaf_names=names,
+            leaf_colours=colours,
+            shown=shown,
+            names=names[:clusters],
+            colours=colours[: clusters + 1],
+        ),
         wavelengths=None if wavelengths is None else np.asarray(wavelengths, np.float64),
         bands=about["bands"],
-        names=names[:clusters],
-        colours=colours[: clusters + 1],
-        leaf_names=names,
-        leaf_colours=colours,
         classes=None if about["classes"] is None else tuple(about["classes"]),
         background=None if about["background"] is None else tuple(about["background"]),
         config=about["config"],

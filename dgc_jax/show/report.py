@@ -26,10 +26,10 @@ from scipy.cluster import hierarchy
 
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import combine, empty, standard_deviation
-from dgc_jax.apply.view import Group
 from dgc_jax.config import flat
 from dgc_jax.files import replacing
 from dgc_jax.model import tree
+from dgc_jax.model.cluster_tree import Group
 from dgc_jax.show import rival
 from dgc_jax.show.confidence import MANY
 from dgc_jax.show.palette import colours
@@ -142,10 +142,11 @@ def _digest(text: str) -> str:
 
 def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, Any]:
     """What the page needs of the model: its clusters, its tree, its centroids."""
-    leaves, shown, drawing = segmenter.leaves, segmenter.shown, _dendrogram(segmenter)
-    joins, ids = segmenter.joins
-    palette = ["#" + bytes(row).hex() for row in segmenter.leaf_colours]
-    levels = {level: segmenter.level(level).tolist() for level in range(1, segmenter.finest + 1)}
+    leaves, shown, drawing = segmenter.tree.leaves, segmenter.tree.shown, _dendrogram(segmenter)
+    joins, ids = segmenter.tree.joins
+    palette = ["#" + bytes(row).hex() for row in segmenter.tree.leaf_colours]
+    every = range(1, segmenter.finest + 1)
+    levels = {level: segmenter.tree.level(level).tolist() for level in every}
     # By cluster, and within one as in the tree, so that its parts lie together, too.
     drawn = leaves.tolist() if drawing is None else drawing["ids"]
     place = [(shown[k], drawn.index(k)) for k in leaves.tolist()]
@@ -157,7 +158,7 @@ def _model(segmenter: Segmenter, groups: Sequence[Group] | None) -> dict[str, An
         "model": segmenter.identity,
         "clusters": [
             {"id": k, "name": name, "colour": palette[k]}
-            for k, name in enumerate(segmenter.leaf_names, 1)
+            for k, name in enumerate(segmenter.tree.leaf_names, 1)
         ],
         "no_data": palette[0],
         "groups": None
@@ -191,7 +192,7 @@ def _standing_out(segmenter: Segmenter, stability: Mapping[str, Any] | None) -> 
         sure = [x["clusters"] for x in stability["levels"] if x["ari"]["min"] >= _SEEDS_AGREE]
         return {"levels": sorted(sure), "why": f"Seeds agree to {_SEEDS_AGREE:g} or more at"}
     return {
-        "levels": tree.standing_out(segmenter.joins[0]),
+        "levels": tree.standing_out(segmenter.tree.joins[0]),
         "why": "Levels that stand out of the tree (the next join is much longer)",
     }
 
@@ -208,14 +209,15 @@ def _plain(value: Any) -> str:
 
 def _dendrogram(segmenter: Segmenter) -> dict[str, Any] | None:
     """Lines of the tree; `ids` are the clusters of its leaves, `heights` those of its merges."""
-    if not len(segmenter.tree):
+    linkage = segmenter.tree.linkage
+    if not len(linkage):
         return None
-    drawn = hierarchy.dendrogram(segmenter.tree, no_plot=True)
+    drawn = hierarchy.dendrogram(linkage, no_plot=True)
     return {
         "across": drawn["icoord"],
         "up": [[float(f"{height:.4g}") for height in link] for link in drawn["dcoord"]],
-        "ids": segmenter.leaves[segmenter.live][drawn["leaves"]].tolist(),
-        "heights": segmenter.tree[:, 2].tolist(),
+        "ids": segmenter.tree.leaves[segmenter.tree.live][drawn["leaves"]].tolist(),
+        "heights": linkage[:, 2].tolist(),
     }
 
 
@@ -241,13 +243,13 @@ def concerns(
     """
     found = []
     pixels = np.zeros(segmenter.clusters + 1, np.int64)
-    np.add.at(pixels, segmenter.shown, np.sum([p.pixels for p in portraits], axis=0))
+    np.add.at(pixels, segmenter.tree.shown, np.sum([p.pixels for p in portraits], axis=0))
     absent = [segmenter.names[k - 1] for k in range(1, len(pixels)) if not pixels[k]]
     if absent:
         found.append(f"No pixel of these scenes belongs to {_listed(absent)}.")
     found += _sizes(segmenter, pixels[1:])
     trained = len(segmenter.model.centroids)
-    dead = trained - len(segmenter.live)
+    dead = trained - len(segmenter.tree.live)
     if dead > _DEAD * trained:
         found.append(
             f"{dead} of the {trained} trained centroids have no pixels: fewer "

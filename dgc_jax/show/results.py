@@ -107,7 +107,7 @@ def segment_scene(
         labels = sieve(labels, smallest)
         spectra = scene_spectra(cube, labels, segmenter.clusters)
     elif portrait is not None:  # which has measured them at the finest level
-        spectra = merge(portrait.spectra, segmenter.shown, segmenter.clusters)
+        spectra = merge(portrait.spectra, segmenter.tree.shown, segmenter.clusters)
     write_maps(segmenter, cube, labels, folder, formats, look.finish())
     if doubts is not None:
         sure.write(segmenter, cube, labels, doubts, folder, formats)

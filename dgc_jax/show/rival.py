@@ -76,7 +76,7 @@ def compare(counts: np.ndarray, segmenter: Segmenter) -> dict[str, Any]:
         `agreement`: adjusted Rand index of the two maps, None without pixels.
     """
     folded = np.zeros((len(counts), segmenter.clusters), np.int64)
-    np.add.at(folded.T, segmenter.shown[1:].astype(int) - 1, counts.T)
+    np.add.at(folded.T, segmenter.tree.shown[1:].astype(int) - 1, counts.T)
     rows, columns = scipy.optimize.linear_sum_assignment(-folded)
     ids = dict(zip(rows.tolist(), (columns + 1).tolist(), strict=True))
     agreement = adjusted_rand_index(folded)
