@@ -19,7 +19,7 @@ import rich.table
 import rich.text
 from rich.progress import Progress
 
-from dgc_jax import cli_train, cli_view, compiled, terminal, words
+from dgc_jax import cli_train, cli_view, compiled, terminal
 from dgc_jax.data import checksums, preflight
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.describe import describe
@@ -31,6 +31,7 @@ from dgc_jax.errors import InputError, end, on_a_device
 from dgc_jax.files import replacing, still_there
 from dgc_jax.lock import alone
 from dgc_jax.names import show_all
+from dgc_jax.parameters import LISTED, NUMBERS, TABLE
 
 _BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
 
@@ -293,6 +294,7 @@ def _prepare_one(
 @click.option(
     "--format",
     "formats",
+    type=LISTED,
     default="envi,png",
     show_default=True,
     help="Some of envi, png, npy, zarr, geotiff, geojson, with commas between.",
@@ -318,7 +320,7 @@ def segment(
     workdir: str,
     scenes: tuple[str, ...],
     out: str,
-    formats: str,
+    formats: list[str],
     sieve: int,
     confidence: bool,
     view_path: str | None,
@@ -341,7 +343,7 @@ def segment(
             workdir,
             scenes,
             out,
-            formats=words.listed(formats),
+            formats=formats,
             view_path=view_path,
             sieve=sieve,
             confidence=confidence,
@@ -367,10 +369,14 @@ def segment(
 @click.argument("scenes", nargs=-1)
 @click.option("--labels", required=True, help="Label maps; {stem} is the scene's name.")
 @click.option("--out", help="JSON file to write the scores to.")
-@click.option("--classes", help="Names of the classes 1, 2, ..., with commas between.")
-@click.option("--background", help="Label values that count as background: 1,2.")
+@click.option("--classes", type=LISTED, help="Names of the classes 1, 2, ..., with commas between.")
+@click.option("--background", type=NUMBERS, help="Label values that count as background: 1,2.")
 @click.option("--unlabelled", type=int, help="Label value of unlabelled pixels.")
-@click.option("--table", help="Class of each cluster: 1=1,2=1,3=2. By default the best one.")
+@click.option(
+    "--table",
+    type=TABLE,
+    help="Class of each cluster: 1=1,2=1,3=2. By default the best one.",
+)
 @_view_option
 @_reading_options
 def evaluate(
@@ -378,10 +384,10 @@ def evaluate(
     scenes: tuple[str, ...],
     labels: str,
     out: str | None,
-    classes: str | None,
-    background: str | None,
+    classes: list[str] | None,
+    background: list[int] | None,
     unlabelled: int | None,
-    table: str | None,
+    table: dict[int, int] | None,
     view_path: str | None,
     **reading: str | None,
 ) -> None:
@@ -394,10 +400,10 @@ def evaluate(
         workdir,
         labels,
         scenes or None,
-        classes=None if classes is None else words.listed(classes),
-        background=None if background is None else words.numbers("--background", background),
+        classes=classes,
+        background=background,
         unlabelled=unlabelled,
-        table=None if table is None else words.table(table),
+        table=table,
         view_path=view_path,
         reading=reading,
         console=console,

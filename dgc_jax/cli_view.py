@@ -9,7 +9,8 @@ import rich.console
 import rich.table
 import rich.text
 
-from dgc_jax import terminal, words
+from dgc_jax import terminal
+from dgc_jax.parameters import GROUPS, LISTED, NAMES, as_ranges
 
 if TYPE_CHECKING:  # JAX takes a second to import
     from dgc_jax import naming
@@ -21,11 +22,17 @@ _LISTED = 20  # hints that are told one by one
 @click.command()
 @click.argument("workdir")
 @click.option("--clusters", type=int, help="Cut the tree where it has so many, up to all.")
-@click.option("--groups", help="Show as one '1,2;4-7', clusters of the run or of --clusters.")
-@click.option("--names", help="Names of the groups, with semicolons between.")
+@click.option(
+    "--groups", type=GROUPS, help="Show as one '1,2;4-7', clusters of the run or of --clusters."
+)
+@click.option("--names", type=NAMES, help="Names of the groups, with semicolons between.")
 @click.option("--out", help="JSON file to write.  [default: WORKDIR/view-<groups>.json]")
 def merge(
-    workdir: str, clusters: int | None, groups: str | None, names: str | None, out: str | None
+    workdir: str,
+    clusters: int | None,
+    groups: list[list[int]] | None,
+    names: list[str] | None,
+    out: str | None,
 ) -> None:
     """Make a view of the finished run WORKDIR: fewer or more clusters, or some shown as one.
 
@@ -36,8 +43,8 @@ def merge(
     path, found = commands.merge(
         workdir,
         clusters=clusters,
-        groups=None if groups is None else [words.ranges(part) for part in groups.split(";")],
-        names=() if names is None else [name.strip() for name in names.split(";")],
+        groups=groups,
+        names=names or (),
         out=out,
     )
     console = terminal.Console()
@@ -53,7 +60,9 @@ def merge(
 @click.argument("scenes", nargs=-1)
 @click.option("--points", help="Table of scene,row,column,name, or GeoJSON with points.")
 @click.option("--labels", help="Sparse label maps instead; {stem} is the scene's name.")
-@click.option("--classes", help="Names of their classes 1, 2, ..., with commas between.")
+@click.option(
+    "--classes", type=LISTED, help="Names of their classes 1, 2, ..., with commas between."
+)
 @click.option("--unlabelled", type=int, help="Label value of unlabelled pixels.")
 @click.option("--out", help="JSON file to write.  [default: WORKDIR/view-<groups>.json]")
 def name(
@@ -61,7 +70,7 @@ def name(
     scenes: tuple[str, ...],
     points: str | None,
     labels: str | None,
-    classes: str | None,
+    classes: list[str] | None,
     unlabelled: int | None,
     out: str | None,
     **reading: str | None,
@@ -80,7 +89,7 @@ def name(
         scenes or None,
         points=points,
         labels=labels,
-        classes=None if classes is None else words.listed(classes),
+        classes=classes,
         unlabelled=unlabelled,
         out=out,
         reading=reading,
@@ -94,7 +103,7 @@ def name(
 def _show_view(groups: "Sequence[Group]", console: rich.console.Console) -> None:
     table = rich.table.Table("id", "name", "of the finest clusters")
     for group in groups:
-        table.add_row(str(group.id), rich.text.Text(group.name), words.as_ranges(group.of))
+        table.add_row(str(group.id), rich.text.Text(group.name), as_ranges(group.of))
     console.print(table)
 
 
