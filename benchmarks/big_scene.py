@@ -35,10 +35,10 @@ def segmenter(small: bool) -> "Segmenter":
     """A model of the default architecture for the bands of the scene."""
     # Only here: processes that read and do not compute start without JAX.
     import jax
-    import jax.numpy as jnp
 
     from configs import default
     from dgc_jax.apply.segmenter import Segmenter
+    from dgc_jax.model.cluster_tree import ClusterTree
     from dgc_jax.show.palette import colours
     from dgc_jax.train import loop, options
     from dgc_jax.train.state import create_state
@@ -67,16 +67,18 @@ def segmenter(small: bool) -> "Segmenter":
     leaf_ids = np.arange(config.clusters.train, dtype=np.uint8) % 4 + 1
     return Segmenter(
         model=state.model,
-        lookup=jnp.asarray(leaf_ids),
-        leaves=leaf_ids,
-        tree=np.zeros((0, 4)),
-        live=np.arange(0),
+        tree=ClusterTree(
+            linkage=np.zeros((0, 4)),
+            live=np.arange(0),
+            leaves=leaf_ids,
+            leaf_names=names,
+            leaf_colours=colours(4),
+            shown=np.arange(5, dtype=np.uint8),
+            names=names,
+            colours=colours(4),
+        ),
         wavelengths=cube.wavelengths,
         bands=cube.shape[2],
-        names=names,
-        colours=colours(4),
-        leaf_names=names,
-        leaf_colours=colours(4),
         classes=None,
         background=None,
         config=config.to_dict(),

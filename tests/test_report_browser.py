@@ -179,7 +179,7 @@ def test_the_slider_goes_up_to_every_cluster_and_everything_follows(
             groups = view.cut(segmenter, level)
             assert view.read(exported(page, tmp_path), segmenter) == groups
             assert page.locator("#legend li").count() == level
-            seen = view.apply(made.segmenter, groups)
+            seen = view.apply(segmenter, groups)
             counts, whole = 0, spectra.empty(seen.clusters, 301)
             for number, scene in enumerate(scenes):
                 labels = seen.segment(scene.cube)
