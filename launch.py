@@ -15,7 +15,8 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from dgc_jax import compiled, configuration, names, training
+from dgc_jax import compiled, configuration, names
+from dgc_jax.commands import train as training
 from dgc_jax.errors import InputError, end, flag_error
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", short_name="c")

@@ -23,8 +23,8 @@ sys.path.insert(0, str(ROOT))
 import bench  # noqa: E402
 
 from configs import dgc16  # noqa: E402
-from dgc_jax.experiment import run  # noqa: E402
-from dgc_jax.reporting import report as write_report  # noqa: E402
+from dgc_jax.commands.experiment import run  # noqa: E402
+from dgc_jax.commands.report import report as write_report  # noqa: E402
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 _EMPTY = "<!doctype html><html data-ready><title>empty</title></html>"

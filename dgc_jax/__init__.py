@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgc_jax.apply.segmenter import Segmenter, load
+    from dgc_jax.commands.experiment import run
     from dgc_jax.config import Config
     from dgc_jax.data.arrays import as_cube
     from dgc_jax.data.crops import Batch
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from dgc_jax.data.scenes import open_scenes
     from dgc_jax.errors import DivergedError, InputError
     from dgc_jax.estimator import DeepGlobalClustering
-    from dgc_jax.experiment import run
     from dgc_jax.model import losses
     from dgc_jax.model.encoder import Encoder
     from dgc_jax.model.mean_shift import UnrolledMeanShift
@@ -67,7 +67,7 @@ _HOME = {
     "losses": "dgc_jax.model.losses",
     "open_cube": "dgc_jax.data.cube",
     "open_scenes": "dgc_jax.data.scenes",
-    "run": "dgc_jax.experiment",
+    "run": "dgc_jax.commands.experiment",
     "train_step": "dgc_jax.train.step",
 }
 

@@ -4,32 +4,19 @@ Exit status: 0 done, 1 some scenes or another process failed, training diverged 
 2 bad input or usage.
 """
 
-import concurrent.futures.process
-import glob
 import json
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import click
-import PIL.Image
 import rich.table
 import rich.text
-from rich.progress import Progress
 
 from dgc_jax import cli_train, cli_view, compiled, terminal
-from dgc_jax.data import checksums, preflight
-from dgc_jax.data.cube import Cube
-from dgc_jax.data.describe import describe
-from dgc_jax.data.formats.detect import scene_name, scene_stem
-from dgc_jax.data.formats.zarr import is_store
-from dgc_jax.data.prepare import prepare, store_path, why_unprepared
-from dgc_jax.data.scenes import find_scenes, open_recognised, open_scenes
-from dgc_jax.errors import InputError, end, on_a_device
-from dgc_jax.files import replacing, still_there
-from dgc_jax.lock import alone
+from dgc_jax.data.formats.detect import scene_name
+from dgc_jax.errors import end, on_a_device
+from dgc_jax.files import replacing
 from dgc_jax.names import show_all
 from dgc_jax.parameters import LISTED, NUMBERS, TABLE
 
@@ -117,19 +104,6 @@ def _view_option(command: Callable[..., None]) -> Callable[..., None]:
     return option(command)
 
 
-def _open(path: str, options: dict[str, Any]) -> Cube:
-    """Opens a scene with the options of `_scene_options`, `{stem}` filled in."""
-    stem = scene_stem(path)
-    beside = {
-        key: os.path.join(os.path.dirname(path), options[key].replace("{stem}", stem))
-        for key in _BESIDE
-        if options[key] is not None and "{stem}" in options[key]
-    }
-    keep = options.get("keep_bad_bands", False)
-    how = {name: value for name, value in options.items() if name != "keep_bad_bands"}
-    return open_recognised(path, **{**how, **beside}, keep_bad_bands=keep)
-
-
 @main.command()
 @click.argument("scenes", nargs=-1, required=True)
 @click.option("--png", type=click.Path(), help="Also write a picture of one scene to this file.")
@@ -143,69 +117,9 @@ def inspect(
 
     Of one file everything; of folders, globs and several files a table, a line a scene.
     """
-    if len(scenes) > 1 or _is_many(scenes[0]):
-        if png or show or verify:
-            raise InputError(
-                f"--png, --show and --verify take one scene, found {', '.join(scenes)}."
-            )
-        _inspect_all(scenes, options)
-        return
-    if verify:
-        number = checksums.check(scenes[0], content=True)
-        if number is None:
-            raise InputError(
-                f"--verify: expected a scene of dgc prepare, which has checksums, found "
-                f"{scenes[0]} without; leave --verify out, or prepare it again."
-            )
-        click.echo(f"{'verified':<15} {number} files are what they were")
-    cube = _open(scenes[0], options)
-    facts, warnings = describe(cube)
-    for name, text in facts:
-        click.echo(f"{name:<15} {text}")
-    for note in cube.notes:
-        click.echo(f"{'note':<15} {note}")
-    for warning in warnings:
-        click.echo(f"{'warning':<15} {warning}")
-    if png or show:
-        _draw(cube, png, show)
+    from dgc_jax.commands import inspect as command
 
-
-def _is_many(path: str) -> bool:
-    """Whether a path stands for several scenes."""
-    if os.path.isdir(path):
-        return not is_store(path)
-    return glob.has_magic(path) and not os.path.exists(path) and "://" not in path
-
-
-def _inspect_all(scenes: tuple[str, ...], options: dict[str, Any]) -> None:
-    wrong: dict[str, str] = {}
-    if options.pop("keep_bad_bands"):
-        raise InputError("--keep-bad-bands takes one scene, found several; inspect one by one.")
-    found = open_scenes(scenes, common_grid=False, wrong=wrong, **options)
-    console = terminal.Console()
-    seen = preflight.look(found)
-    preflight.show(seen, wrong, console)
-    try:
-        for told in preflight.check(seen, {}) if found else []:
-            click.echo(f"! {told}")
-    except InputError as error:
-        click.echo(f"! {error}")
-        raise SystemExit(2) from None
-    if wrong:
-        raise SystemExit(2)
-
-
-def _draw(cube: Cube, png: str | None, show: bool) -> None:
-    from dgc_jax.show.blocks import print_picture  # only here: pictures take time to import
-    from dgc_jax.show.maps import quicklook
-
-    picture = quicklook(cube)
-    if png:
-        with replacing(png) as temporary:
-            PIL.Image.fromarray(picture).save(temporary, "PNG")
-        click.echo(f"{'picture':<15} {png}")
-    if show:
-        print_picture(picture, terminal.Console())
+    command.inspect(scenes, png=png, show=show, verify=verify, options=options)
 
 
 @main.command("prepare")
@@ -224,67 +138,9 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
 
     Safe to interrupt and run again: finished scenes are skipped.
     """
-    paths = find_scenes(scenes, companions=("{stem}_labels.*", *(options[k] for k in _BESIDE)))
-    failed, whole = 0, list[str]()
-    console = terminal.Console()
-    with (
-        alone(out, "--out"),
-        Progress(
-            console=console, disable=not console.is_terminal, redirect_stderr=False
-        ) as progress,
-    ):
-        for path, (done, line) in zip(
-            paths, _prepared(paths, out, options, workers, progress), strict=True
-        ):
-            failed += not done
-            click.echo(line, err=not done)
-            whole += [f"{scene_name(path)}.zarr"] * done
-        still_there(out, whole)
-    if failed:
-        raise SystemExit(2 if failed == len(paths) else 1)
+    from dgc_jax.commands.prepare import prepare_scenes as prepare
 
-
-def _prepared(
-    paths: list[str], out: str, options: dict[str, Any], workers: int, progress: Progress
-) -> Iterator[tuple[bool, str]]:
-    """Whether each scene is prepared, and what to tell of it, in the order of the paths."""
-    if workers == 1 or len(paths) == 1:
-        yield from (_prepare_one(path, out, options, progress) for path in paths)
-        return
-    # Processes, because h5py decompresses in one thread of each; new ones, because TensorStore's
-    # threads do not survive a fork. Ctrl-C ends them at once.
-    pool = concurrent.futures.ProcessPoolExecutor(
-        min(workers, len(paths)),
-        multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        futures = [pool.submit(_prepare_one, path, out, options) for path in paths]
-        for path, future in progress.track(list(zip(paths, futures, strict=True)), description=""):
-            try:
-                yield future.result()
-            except concurrent.futures.process.BrokenProcessPool:
-                yield (
-                    False,
-                    f"dgc: {path} was not prepared, because a worker process was ended from "
-                    "outside (out of memory?): run the command again with fewer --workers.",
-                )
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _prepare_one(
-    path: str, out: str, options: dict[str, Any], progress: Progress | None = None
-) -> tuple[bool, str]:
-    try:
-        cube = _open(path, options)
-        why = why_unprepared(cube, out)
-        prepare(cube, out, progress)
-    except InputError as error:
-        return False, f"dgc: {error}"
-    what = "complete already" if why is None else "written"
-    return True, f"{store_path(cube, out)}: {what}{f' anew, because {why}' if why else ''}"
+    prepare(scenes, out, workers, options)
 
 
 @main.command()
@@ -335,11 +191,14 @@ def segment(
     Scenes are read as those of the training were, unless options say otherwise. Safe to interrupt
     and run again: finished scenes are skipped.
     """
-    from dgc_jax import commands, processes  # only here: JAX takes a second to import
+    from dgc_jax import processes
+    from dgc_jax.commands.segment import (
+        segment as segment_scenes,  # only here: JAX takes a second to import
+    )
 
     with processes.joined(coordinator, num_processes, process_id, detect=distributed):
         console = terminal.Console()
-        wrong = commands.segment(
+        wrong = segment_scenes(
             workdir,
             scenes,
             out,
@@ -392,11 +251,13 @@ def evaluate(
     **reading: str | None,
 ) -> None:
     """Score the finished run WORKDIR against label maps, on its own scenes or on SCENES."""
-    from dgc_jax import commands  # only here: JAX takes a second to import
+    from dgc_jax.commands.evaluate import (
+        evaluate as score,  # only here: JAX takes a second to import
+    )
     from dgc_jax.show.tables import print_scores
 
     console = terminal.Console()
-    result = commands.evaluate(
+    result = score(
         workdir,
         labels,
         scenes or None,
@@ -435,7 +296,7 @@ def write_report(
     One file that opens in a browser without a network: maps, spectra, areas, scores, and a slider
     that merges clusters.
     """
-    from dgc_jax.reporting import report  # only here: JAX takes a second to import
+    from dgc_jax.commands.report import report  # only here: JAX takes a second to import
 
     console = terminal.Console()
     path = report(
@@ -470,7 +331,7 @@ def stability(
     CONFIG is a preset (dgc4, dgc16:tiny), the workdir of a run or a configuration file.
     Safe to interrupt and run again: finished seeds are skipped.
     """
-    from dgc_jax.agreement import compare_seeds  # only here: JAX takes a second to import
+    from dgc_jax.commands.stability import compare_seeds  # only here: JAX takes a second to import
 
     fields += tuple(cli_train.as_flags(settings))
     compare_seeds(config, fields, number=seeds, workdir=workdir, at_once=at_once)

@@ -77,7 +77,8 @@ def train(
     Without SCENES it trains on simulated leaves. The same command again, or `dgc resume`, goes on
     with a run that was interrupted.
     """
-    from dgc_jax import configuration, training  # after the options: typing errors show at once
+    from dgc_jax import configuration  # after the options: typing errors show at once
+    from dgc_jax.commands import train as training
 
     config = configuration.read(preset, as_flags(settings))
     given: dict[str, Any] = {f"data.{name}": v for name, v in reading.items() if v is not None}
@@ -125,7 +126,7 @@ def resume(
 
     It ends with the same bits as a run that was not interrupted, on a CPU.
     """
-    from dgc_jax import training  # only here: absl takes a while to import
+    from dgc_jax.commands import train as training  # only here: absl takes a while to import
 
     training.resume(workdir, _joining(coordinator, num_processes, process_id, distributed))
 

@@ -13,7 +13,7 @@ from dgc_jax import terminal
 from dgc_jax.parameters import GROUPS, LISTED, NAMES, as_ranges
 
 if TYPE_CHECKING:  # JAX takes a second to import
-    from dgc_jax import naming
+    from dgc_jax.commands import name as naming
     from dgc_jax.model.cluster_tree import Group
 
 _LISTED = 20  # hints that are told one by one
@@ -38,9 +38,10 @@ def merge(
 
     Nothing is trained or segmented; the view is a small file for the --view of other commands.
     """
-    from dgc_jax import commands  # only here: JAX takes a second to import
+    # Only here: JAX takes a second to import.
+    from dgc_jax.commands.merge import merge as merge_clusters
 
-    path, found = commands.merge(
+    path, found = merge_clusters(
         workdir,
         clusters=clusters,
         groups=groups,
@@ -81,7 +82,7 @@ def name(
     those without a named pixel with those that they are most like. Writes a view for the --view of
     other commands.
     """
-    from dgc_jax import naming  # only here: JAX takes a second to import
+    from dgc_jax.commands import name as naming  # only here: JAX takes a second to import
 
     console = terminal.Console()
     found = naming.name(

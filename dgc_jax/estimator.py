@@ -17,9 +17,9 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from dgc_jax import experiment
 from dgc_jax.apply.saved_model import SavedModel, load_model, save_model
 from dgc_jax.apply.segmenter import Segmenter, from_model
+from dgc_jax.commands import experiment
 from dgc_jax.config import Config, as_json, by_name, check, configure, flat
 from dgc_jax.data import arrays
 from dgc_jax.data.cube import Path

@@ -78,8 +78,8 @@ def merge_spectra(
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """One training for all tests that need a finished run; none of them may write into it."""
+    from dgc_jax.commands.experiment import run
     from dgc_jax.data import leaves
-    from dgc_jax.experiment import run
 
     folder = tmp_path_factory.mktemp("tiny")
     with pytest.MonkeyPatch.context() as patch:

@@ -15,10 +15,11 @@ import spectral.io.envi
 import tensorstore as ts
 from conftest import TinyRun
 
-from dgc_jax import InputError, commands, load, open_cube
+from dgc_jax import InputError, load, open_cube
 from dgc_jax.apply import metrics
 from dgc_jax.apply.sieve import sieve
 from dgc_jax.cli import main
+from dgc_jax.commands.evaluate import evaluate
 from dgc_jax.data import leaves
 from dgc_jax.data.cube import Cube, Pending
 from dgc_jax.lock import alone
@@ -436,7 +437,7 @@ def test_written_maps_are_used_unless_something_is_newer(
         raise AssertionError("segmented again")
 
     monkeypatch.setattr(Segmenter, "segment", refuse)
-    again = commands.evaluate(str(tiny_run.workdir), "{stem}_labels.png")
+    again = evaluate(str(tiny_run.workdir), "{stem}_labels.png")
     assert again["scores"] == tiny_run.summary["scores"]
 
     copy = tmp_path / "copy"
@@ -444,15 +445,15 @@ def test_written_maps_are_used_unless_something_is_newer(
     (copy / "checkpoints" / "model").touch()
     for name in ("leaf_00.hdr", "leaf_01.hdr"):
         (copy / "maps" / name).touch()
-    commands.evaluate(str(copy), "{stem}_labels.png")
+    evaluate(str(copy), "{stem}_labels.png")
     (copy / "maps" / "leaf_01.hdr").unlink()
     with pytest.raises(AssertionError, match="segmented again"):
-        commands.evaluate(str(copy), "{stem}_labels.png")
+        evaluate(str(copy), "{stem}_labels.png")
 
 
 def test_evaluating_other_scenes_segments_them(tiny_run: TinyRun, folder: pathlib.Path) -> None:
     scenes = [str(folder / "new0.hdr"), str(folder / "new1.hdr")]
-    result = commands.evaluate(str(tiny_run.workdir), "{stem}_labels.png", scenes)
+    result = evaluate(str(tiny_run.workdir), "{stem}_labels.png", scenes)
     segmenter = load(str(tiny_run.workdir))
     counts = np.zeros((4, 3), np.int64)
     for number, scene in enumerate(scenes):
@@ -510,9 +511,7 @@ def test_label_maps_without_a_labelled_pixel_are_refused(
 ) -> None:
     PIL.Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "blank.png")
     with pytest.raises(InputError, match="expected labelled pixels, found none"):
-        commands.evaluate(
-            str(tiny_run.workdir), str(tmp_path / "blank.png"), str(folder / "new0.hdr")
-        )
+        evaluate(str(tiny_run.workdir), str(tmp_path / "blank.png"), str(folder / "new0.hdr"))
 
 
 def test_a_scene_without_a_valid_pixel_says_why(tiny_run: TinyRun, tmp_path: pathlib.Path) -> None:

@@ -19,10 +19,11 @@ import tensorstore as ts
 from conftest import TinyRun
 from PIL import Image
 
-from dgc_jax import InputError, Segmenter, commands, load, open_cube
+from dgc_jax import InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.apply.sieve import sieve
 from dgc_jax.cli import main
+from dgc_jax.commands.merge import merge
 from dgc_jax.data import leaves
 from dgc_jax.data.cube import Cube, Pending
 from dgc_jax.model import normalisation
@@ -375,7 +376,7 @@ def test_margins_are_those_before_the_sieve(
 def test_view_of_the_command_line_has_the_margins_of_its_groups(
     tiny_run: TinyRun, segmenter: Segmenter, folder: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    path, _ = commands.merge(str(tiny_run.workdir), groups=[[1, 3]], out=str(tmp_path / "v.json"))
+    path, _ = merge(str(tiny_run.workdir), groups=[[1, 3]], out=str(tmp_path / "v.json"))
     call = ["segment", tiny_run.workdir, folder / "known.hdr", "--out", tmp_path, "--format", "npy"]
     assert dgc(*call, "--view", path, "--confidence").exit_code == 0
     margin, similarity, _ = truth(view.seen_through(segmenter, path), folder / "known.hdr")

@@ -15,14 +15,17 @@ import pytest
 import rich.console
 from conftest import TinyRun
 
-from dgc_jax import cli, experiment, reporting, storage, temporary
+from dgc_jax import cli, storage, temporary
 from dgc_jax.apply.saved_model import load_model
 from dgc_jax.apply.segmenter import load
-from dgc_jax.commands import segment
+from dgc_jax.commands import experiment
+from dgc_jax.commands import prepare as prepare_command
+from dgc_jax.commands import report as reporting
+from dgc_jax.commands.experiment import run
+from dgc_jax.commands.report import report
+from dgc_jax.commands.segment import segment
 from dgc_jax.errors import InputError, StorageError
-from dgc_jax.experiment import run
 from dgc_jax.files import replacing
-from dgc_jax.reporting import report
 from dgc_jax.train import options
 
 QUIET = rich.console.Console(quiet=True)
@@ -221,7 +224,7 @@ def test_a_report_of_damaged_numbers_is_refused_with_their_file(
 def test_what_was_removed_meanwhile_is_named(
     tiny_run: TinyRun, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dgc_jax import commands
+    from dgc_jax.commands import segment as commands
 
     out, real = tmp_path / "out", commands._sum_up
 
@@ -273,7 +276,7 @@ def test_a_report_that_was_removed_meanwhile_is_named(
 def test_scenes_removed_while_others_are_prepared_are_named(
     tiny_run: TinyRun, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, out = cli.prepare, tmp_path / "out"
+    real, out = prepare_command.prepare, tmp_path / "out"
 
     def vanishing(*arguments: Any) -> Any:
         if out.exists():
@@ -281,7 +284,7 @@ def test_scenes_removed_while_others_are_prepared_are_named(
                 shutil.rmtree(store)
         return real(*arguments)
 
-    monkeypatch.setattr(cli, "prepare", vanishing)
+    monkeypatch.setattr(prepare_command, "prepare", vanishing)
     scenes = tmp_path / "scenes"
     scenes.mkdir()
     for name in ("a", "b"):

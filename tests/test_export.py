@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, TinyRun, each_by_itself
 
-from dgc_jax import InputError, Segmenter, commands, load, open_cube
+from dgc_jax import InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.apply.export import export
 from dgc_jax.cli import main
+from dgc_jax.commands.merge import merge
 from dgc_jax.data import leaves
 from dgc_jax.model import centroids, normalisation
 
@@ -176,7 +177,7 @@ def test_the_command_exports_the_model_of_the_workdir(
     segmenter = load(str(tiny_run.workdir))
     arguments = ["export", str(tiny_run.workdir), str(tmp_path / "told")]
     if viewed:
-        path, _ = commands.merge(str(tiny_run.workdir), clusters=2, out=str(tmp_path / "view.json"))
+        path, _ = merge(str(tiny_run.workdir), clusters=2, out=str(tmp_path / "view.json"))
         segmenter = view.seen_through(segmenter, path)
         arguments += ["--view", path]
     result = click.testing.CliRunner().invoke(main, arguments)

@@ -25,11 +25,11 @@ from tensorboardX.proto import event_pb2
 from dgc_jax import errors, storage
 from dgc_jax.apply.saved_model import load_model
 from dgc_jax.cli import main
-from dgc_jax.commands import segment
+from dgc_jax.commands.experiment import run
+from dgc_jax.commands.report import report
+from dgc_jax.commands.segment import segment
 from dgc_jax.errors import InputError, StorageError
-from dgc_jax.experiment import run
 from dgc_jax.files import replacing
-from dgc_jax.reporting import report
 from dgc_jax.train import checkpoint
 from dgc_jax.train.log import Log
 

@@ -10,7 +10,8 @@ import spectral
 
 from dgc_jax import load, open_cube
 from dgc_jax.apply import likeness
-from dgc_jax.commands import evaluate, segment
+from dgc_jax.commands.evaluate import evaluate
+from dgc_jax.commands.segment import segment
 from dgc_jax.data import leaves, units
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")

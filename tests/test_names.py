@@ -23,11 +23,11 @@ from conftest import ROOT, TinyRun
 from configs import dgc4
 from dgc_jax import names
 from dgc_jax.cli import main
+from dgc_jax.commands.experiment import run
 from dgc_jax.data import leaves
 from dgc_jax.data.cube import open_cube
 from dgc_jax.data.scenes import find_scenes, open_scenes
 from dgc_jax.errors import InputError
-from dgc_jax.experiment import run
 
 CENTRES = np.linspace(400, 1000, 7)
 CUBE = np.random.default_rng(0).uniform(0.05, 0.6, (20, 30, 7)).astype("f4")

@@ -18,9 +18,9 @@ from conftest import TinyRun
 from dgc_jax import InputError, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.cli import main
+from dgc_jax.commands.name import name
 from dgc_jax.data.hints import read_points
 from dgc_jax.model.naming import name_leaves
-from dgc_jax.naming import name
 
 
 def least(tree: np.ndarray, hints: np.ndarray, leaves: tuple[int, ...] | None = None) -> float:

@@ -19,7 +19,7 @@ from conftest import ROOT, TinyRun
 
 from dgc_jax import InputError, open_cube, processes
 from dgc_jax.apply.saved_model import load_model
-from dgc_jax.commands import segment
+from dgc_jax.commands.segment import segment
 from dgc_jax.train import step
 from dgc_jax.train.checkpoint import has_checkpoint
 

@@ -24,10 +24,11 @@ from conftest import TinyRun
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from dgc_jax import Segmenter, commands, load, open_cube
+from dgc_jax import Segmenter, load, open_cube
 from dgc_jax.apply import metrics, spectra, view
 from dgc_jax.apply.saved_model import load_model, save_model
 from dgc_jax.cli import main
+from dgc_jax.commands.merge import merge
 from dgc_jax.data import leaves
 from dgc_jax.data.scenes import open_scenes
 from dgc_jax.model import tree
@@ -706,7 +707,7 @@ def test_hostile_names_are_shown_as_text(page: Page) -> None:
 def test_a_report_made_with_a_view_opens_with_it(
     made: Made, browser: Browser, tmp_path: pathlib.Path
 ) -> None:
-    path, groups = commands.merge(
+    path, groups = merge(
         str(made.workdir), groups=[[1, 2], [5, 6]], names=["ground", "leaf"],
         out=str(tmp_path / "v.json"),
     )  # fmt: skip

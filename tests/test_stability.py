@@ -21,9 +21,11 @@ import rich.console
 from conftest import ROOT, TinyRun, merge_spectra
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from dgc_jax import InputError, agreement, configuration, load, manifest, seeds
+from dgc_jax import InputError, configuration, load, manifest
 from dgc_jax.apply import metrics, stability, view
 from dgc_jax.cli import main
+from dgc_jax.commands import seeds
+from dgc_jax.commands import stability as agreement
 from dgc_jax.config import configure
 from dgc_jax.errors import DivergedError, LostError
 from dgc_jax.model import information, tree
@@ -461,7 +463,7 @@ def test_process_of_a_seed_ends_when_its_parent_has_gone(
 ) -> None:
     arguments = [CONFIG, str(tmp_path / "run"), *fields(tiny_run, train__steps=10**6)]
     child = subprocess.Popen(
-        [sys.executable, "-m", "dgc_jax.seeds", *arguments],
+        [sys.executable, "-m", "dgc_jax.commands.seeds", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import TinyRun
 
-from dgc_jax import presets, training
+from dgc_jax import presets
 from dgc_jax.cli import main
+from dgc_jax.commands import train as training
 from dgc_jax.config import Config, configure
 
 Seen = list[tuple[Config, str, list[str]]]

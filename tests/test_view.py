@@ -14,10 +14,12 @@ import spectral.io.envi
 from conftest import TinyRun, each_by_itself, merge_spectra
 from sklearn.metrics import adjusted_rand_score
 
-from dgc_jax import InputError, Segmenter, commands, load, open_cube
+from dgc_jax import InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.apply.saved_model import load_model, save_model
 from dgc_jax.cli import main
+from dgc_jax.commands.evaluate import evaluate
+from dgc_jax.commands.merge import merge as write
 from dgc_jax.model import tree
 from dgc_jax.show import maps, overlay
 
@@ -153,7 +155,7 @@ def test_names_alone_rename_the_clusters_that_are_shown(
 def test_a_finer_view_segments_and_is_scored_on_maps_of_its_own(
     segmenter: Segmenter, tiny_run: TinyRun, scene: str, tmp_path: pathlib.Path
 ) -> None:
-    path, _ = commands.merge(str(tiny_run.workdir), clusters=8, out=str(tmp_path / "v.json"))
+    path, _ = write(str(tiny_run.workdir), clusters=8, out=str(tmp_path / "v.json"))
     done = dgc(
         "segment", tiny_run.workdir, scene, "--out", tmp_path / "maps", "--format", "npy,envi",
         "--view", path,
@@ -162,10 +164,10 @@ def test_a_finer_view_segments_and_is_scored_on_maps_of_its_own(
     labels = np.load(tmp_path / "maps" / f"{pathlib.Path(scene).stem}.npy")
     np.testing.assert_array_equal(segmenter.tree.shown[labels], segmenter.segment(open_cube(scene)))
     assert labels.max() > 3
-    fine = commands.evaluate(str(tiny_run.workdir), "{stem}_labels.*", view_path=path)["scores"]
-    again = commands.evaluate(
-        str(tiny_run.workdir), "{stem}_labels.*", [tiny_run.scenes], view_path=path
-    )["scores"]
+    fine = evaluate(str(tiny_run.workdir), "{stem}_labels.*", view_path=path)["scores"]
+    again = evaluate(str(tiny_run.workdir), "{stem}_labels.*", [tiny_run.scenes], view_path=path)[
+        "scores"
+    ]
     assert fine == again
     assert set(fine["cluster_to_class"]) > {"1", "2", "3"}
 
@@ -267,7 +269,7 @@ def test_a_view_relabels_maps_and_sums_probabilities(segmenter: Segmenter, scene
 def test_a_view_is_read_back_as_it_was_written_and_edited_by_hand(
     segmenter: Segmenter, tiny_run: TinyRun, tmp_path: pathlib.Path
 ) -> None:
-    path, groups = commands.merge(
+    path, groups = write(
         str(tiny_run.workdir), clusters=2, names=["dark", "bright"], out=str(tmp_path / "v.json")
     )
     assert view.read(path, segmenter) == groups
@@ -302,12 +304,12 @@ def test_segment_and_evaluate_take_a_view(
     found = np.load(out / f"{pathlib.Path(scene).stem}.npy")
     np.testing.assert_array_equal(found, fine)
     labels = "{stem}_labels.*"
-    scores = commands.evaluate(str(tiny_run.workdir), labels, view_path=str(path))["scores"]
-    again = commands.evaluate(
-        str(tiny_run.workdir), labels, [tiny_run.scenes], view_path=str(path)
-    )["scores"]
+    scores = evaluate(str(tiny_run.workdir), labels, view_path=str(path))["scores"]
+    again = evaluate(str(tiny_run.workdir), labels, [tiny_run.scenes], view_path=str(path))[
+        "scores"
+    ]
     assert scores == again
-    assert scores != commands.evaluate(str(tiny_run.workdir), labels)["scores"]
+    assert scores != evaluate(str(tiny_run.workdir), labels)["scores"]
 
 
 @pytest.mark.parametrize(
@@ -394,7 +396,7 @@ def test_merged_away_clusters_are_in_no_legend_table_or_file(
     left = [1, *({2, 3} - set(groups))]
     names = {1: "ground", 2: "cluster 2", 3: "cluster 3"}
     view_file, out = tmp_path / "v.json", tmp_path / "maps"
-    commands.merge(str(tiny_run.workdir), groups=[groups], names=["ground"], out=str(view_file))
+    write(str(tiny_run.workdir), groups=[groups], names=["ground"], out=str(view_file))
     done = dgc(
         "segment", tiny_run.workdir, scene, "--out", out, "--format", "npy,png,envi,zarr,geotiff",
         "--view", view_file,
@@ -419,9 +421,7 @@ def test_merged_away_clusters_are_in_no_legend_table_or_file(
     with rasterio.open(f"{stem}.tif") as image:
         tags = {k: v for k, v in image.tags().items() if k.startswith("CLASS_")}
     assert tags == {f"CLASS_{k}": names[k] for k in left}
-    scores = commands.evaluate(str(tiny_run.workdir), "{stem}_labels.*", view_path=str(view_file))[
-        "scores"
-    ]
+    scores = evaluate(str(tiny_run.workdir), "{stem}_labels.*", view_path=str(view_file))["scores"]
     assert list(scores["cluster_to_class"]) == [str(k) for k in left]
 
 

@@ -325,7 +325,7 @@ def scene_spectra(cube: Cube, labels: np.ndarray, clusters: int) -> Spectra:
     return spectra
 
 
-def together(segmenter: Segmenter, scenes: Sequence[Summary]) -> Spectra:
+def over_scenes(segmenter: Segmenter, scenes: Sequence[Summary]) -> Spectra:
     """Statistics of the clusters over all scenes."""
     return functools.reduce(
         combine, (scene.spectra for scene in scenes), empty(segmenter.clusters, segmenter.bands)
@@ -335,7 +335,7 @@ def together(segmenter: Segmenter, scenes: Sequence[Summary]) -> Spectra:
 def write_summaries(folder: str, segmenter: Segmenter, scenes: Sequence[Summary]) -> None:
     """Writes `spectra.csv`, `spectra.png` and `areas.csv` of all scenes together."""
     manifest.begin(folder, "tables", "all", TABLES)
-    spectra = together(segmenter, scenes)
+    spectra = over_scenes(segmenter, scenes)
     here = lambda name: os.path.join(folder, name)  # noqa: E731
     wavelengths, names = segmenter.wavelengths, segmenter.names
     tables.write_spectra_csv(here("spectra.csv"), wavelengths, spectra, names)

@@ -19,9 +19,11 @@ import scipy.io
 import spectral.io.envi
 import tensorstore as ts
 
-from dgc_jax import commands, configuration, manifest, reporting
+from dgc_jax import configuration, manifest
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import load
+from dgc_jax.commands import report as reporting
+from dgc_jax.commands.merge import merge
 from dgc_jax.data.cube import open_cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.hints import read_points
@@ -219,7 +221,7 @@ def of_run(workdir: pathlib.Path) -> dict[str, Kind]:
     return {
         "view": Kind(a_view, lambda path: view.read(path, segmenter)),
         "model": Kind(copied, lambda path: load(str(path)), model),
-        "merge": Kind(copied, lambda path: commands.merge(str(path), clusters=2), model),
+        "merge": Kind(copied, lambda path: merge(str(path), clusters=2), model),
         "summary": Kind(of("summary.json"), lambda path: reporting.read_summary(str(path.parent))),
         "history": Kind(of("metrics.jsonl"), lambda path: history(str(path.parent))),
         "manifest": Kind(

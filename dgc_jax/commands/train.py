@@ -53,7 +53,8 @@ def train(
         SystemExit: after Ctrl-C, with status `INTERRUPTED`.
     """
     with _telling_how_to_go_on(workdir):
-        from dgc_jax import experiment, processes  # here, because JAX takes seconds to import
+        from dgc_jax import processes  # here, because JAX takes seconds to import
+        from dgc_jax.commands import experiment
         from dgc_jax.train import loop
 
         with on_a_device(), processes.joined(**(joining or {})):
@@ -84,7 +85,8 @@ def resume(workdir: str, joining: Mapping[str, Any] | None = None) -> dict[str, 
     with _telling_how_to_go_on(workdir):
         config = configuration.of_workdir(workdir)
         told = _noted(workdir)
-        from dgc_jax import experiment, processes  # here, because JAX takes seconds to import
+        from dgc_jax import processes  # here, because JAX takes seconds to import
+        from dgc_jax.commands import experiment
 
         here, there = os.getcwd(), told.get("directory", os.getcwd())
         with on_a_device(), processes.joined(**(joining or {})), contextlib.ExitStack() as stack:

@@ -1,8 +1,6 @@
-"""A finished run applied to other scenes, scored, and seen more coarsely: the `dgc` commands.
+"""A finished run applied to other scenes: `dgc segment`.
 
     segment("runs/dgc4", ["new/*.hdr"], "maps")
-    merge("runs/dgc16", clusters=4)
-    evaluate("runs/dgc4", "{stem}_labels.png")["scores"]["mean_iou"]
 
 Scenes are read as those of the training were (variable, axes, masks, references, bands), as far as
 nothing else is said.
@@ -10,37 +8,31 @@ nothing else is said.
 
 import contextlib
 import itertools
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import rich.console
 
-from dgc_jax import documents, lock, manifest, processes, terminal
+from dgc_jax import lock, manifest, processes, terminal
 from dgc_jax.apply import likeness, view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.commands import by_many
+from dgc_jax.commands.reading import READING, given
 from dgc_jax.config import stored
 from dgc_jax.data import empty_bands
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.formats.geotiff import import_rasterio
-from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
+from dgc_jax.data.scenes import find_scenes, open_scenes
 from dgc_jax.errors import InputError
-from dgc_jax.experiment import add_scene, scored
-from dgc_jax.files import replacing, still_there
-from dgc_jax.model.cluster_tree import Group
+from dgc_jax.files import still_there
 from dgc_jax.phases import phase, track
 from dgc_jax.show import confidence as sure
-from dgc_jax.show import results, tables, together
-from dgc_jax.train import options
+from dgc_jax.show import results, tables
 
 _CONFIDENCE = "confidence.csv"
-
-READING = ("variable", "axes", "wavelengths", "mask", "dark", "white", "scale")
-"""Options of `dgc_jax.data.scenes.open_scenes` that may differ from the training's."""
 
 
 def segment(
@@ -114,7 +106,7 @@ def segment(
             soft_wrap=True,
         )
     trained = stored(segmenter.config).data
-    how = {name: getattr(trained, name) for name in READING} | _given(reading)
+    how = {name: getattr(trained, name) for name in READING} | given(reading)
     beside = (how["mask"], how["dark"], how["white"])
     paths = find_scenes(scenes, companions=("{stem}_labels.*", trained.labels, *beside))
     processes.same("SCENES", " ".join(map(scene_name, paths)))
@@ -124,9 +116,9 @@ def segment(
                 _check_folder(out, paths)
                 stack.enter_context(lock.alone(out, "--out"))
                 _check_files(out, segmenter, paths, formats, confidence)
-                together.clean(out)  # what a job that was killed has left
+                by_many.clean(out)  # what a job that was killed has left
         if processes.part()[1] > 1:
-            summaries, wrong = together.segment_scenes(
+            summaries, wrong = by_many.segment_scenes(
                 segmenter,
                 paths,
                 lambda path: _opened(path, how),
@@ -185,163 +177,6 @@ def _segment_one(
     return summary
 
 
-def evaluate(
-    workdir: str,
-    labels: str,
-    scenes: str | Sequence[str] | None = None,
-    *,
-    classes: Sequence[str] | None = None,
-    background: Sequence[int] | None = None,
-    unlabelled: int | None = None,
-    table: Mapping[int, int] | None = None,
-    view_path: str | None = None,
-    reading: Mapping[str, Any] | None = None,
-    console: rich.console.Console | None = None,
-) -> dict[str, Any]:
-    """Scores a finished run against label maps.
-
-    Maps that the run itself has written of its own scenes are used if they are finished, see
-    `dgc_jax.manifest`, and the view is no finer; other scenes are segmented.
-
-    Args:
-        workdir: folder of a finished run.
-        labels: pattern of the label maps, such as `"{stem}_labels.png"`.
-        scenes: paths, folders or globs; None: those of the training.
-        classes: names of the classes 1, 2, ...; None: those of the training.
-        background: label values that count as background; None: as in training.
-        unlabelled: label value of unlabelled pixels; None: as in training.
-        table: class (1, 2, ...) of each cluster, clusters left out having none; None: the best.
-        view_path: JSON file of `dgc merge`, clusters to be shown as one.
-        reading: some of `READING`, where scenes are to be read in another way than in training.
-        console: where progress is shown.
-
-    Returns:
-        `scenes`, the names of those with labels, and `scores`, see `dgc_jax.apply.metrics.scores`.
-
-    Raises:
-        InputError: if there is no model, no scene, no label map, or one cannot be used.
-    """
-    console = console or terminal.Console()
-    segmenter = model = load(workdir)
-    groups = None if view_path is None else view.read(view_path, segmenter)
-    becomes = None
-    if groups is not None:
-        becomes = segmenter.tree.becomes(groups)
-        segmenter = view.apply(segmenter, groups)
-    own_maps = scenes is None and not _given(reading) and (groups is None or becomes is not None)
-    shown = [k for k, name in enumerate(segmenter.names, 1) if name]
-    by_hand = _as_table(table, shown)
-    config = options.of_run(
-        segmenter.config,
-        scenes,
-        labels=labels,
-        classes=None if classes is None else list(classes),
-        background=None if background is None else list(background),
-        unlabelled=unlabelled,
-        **(reading or {}),
-    )
-    every = options.scenes(config, common_grid=False)
-    labelled = [scene for scene in every if scene.labels_path is not None]
-    if not labelled:
-        raise InputError(
-            f"--labels={labels}: expected label maps beside the scenes, found none; give a pattern "
-            "such as {stem}_labels.png, in which {stem} is the scene's name."
-        )
-    counts = None
-    for scene in track(labelled, "evaluating", console):
-        found = _own_map(workdir, model, scene) if own_maps else None
-        if found is None:
-            found = segmenter.segment(scene.cube)
-        elif becomes is not None:
-            found = becomes[found]
-        counts = add_scene(counts, scene, found, segmenter)
-    if counts is None:
-        raise InputError(
-            f"--labels={labels}: expected labelled pixels, found none in {len(labelled)} label "
-            "maps; check the files and --unlabelled."
-        )
-    names = labelled[0].classes or segmenter.classes
-    numbers = options.background(config) if config.data.background else segmenter.background
-    scores = scored(counts[:, np.array(shown) - 1], names, numbers, by_hand)
-    classes_of = scores["cluster_to_class"].values()
-    scores["cluster_to_class"] = dict(zip(map(str, shown), classes_of, strict=True))
-    return {"scenes": [scene.cube.name for scene in labelled], "scores": scores}
-
-
-def merge(
-    workdir: str,
-    *,
-    clusters: int | None = None,
-    groups: Sequence[Sequence[int]] | None = None,
-    names: Sequence[str] = (),
-    out: str | None = None,
-) -> tuple[str, tuple[Group, ...]]:
-    """Writes a view of a finished run: a level of its merge tree, or groups chosen by hand.
-
-    Args:
-        workdir: folder of a finished run.
-        clusters: number of clusters at a level of the tree; None: `clusters.final`.
-        groups: ids of the clusters of that level in each group; None: each is one of its own.
-        names: names of the groups; without `groups` in the order of their ids. One of the three
-            must be given.
-        out: JSON file to write; None: `view-<number of groups>.json` in the workdir or, if that
-            holds other groups, `view-<number of groups>-2.json` and so on.
-
-    Returns:
-        The path of the view, and its groups.
-
-    Raises:
-        InputError: if there is no model, the groups are wrong, or the file cannot be written.
-    """
-    if clusters is None and groups is None and not names:
-        raise InputError(
-            "dgc merge: expected --clusters, --groups or --names, found none; give --clusters for "
-            "a level, --groups for groups of its clusters, --names to rename those that are shown."
-        )
-    segmenter = load(workdir)
-    if groups is None:
-        level = segmenter.clusters if clusters is None else clusters
-        groups = [[group.id] for group in view.cut(segmenter, level)]
-    found = view.join(segmenter, groups, names, level=clusters)
-    return write_view(workdir, segmenter, found, out), found
-
-
-def write_view(workdir: str, segmenter: Segmenter, groups: Sequence[Group], out: str | None) -> str:
-    """Writes a view.
-
-    Args:
-        workdir: folder of the run.
-        segmenter: its model.
-        groups: the view.
-        out: file to write; None: as for `merge`.
-
-    Returns:
-        Its path.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
-    content = json.dumps(view.as_json(segmenter, groups), indent=1)
-    path = out or _view_path(workdir, len(groups), content)
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(content)
-    return path
-
-
-def _view_path(workdir: str, groups: int, content: str) -> str:
-    """Where a view goes: the first name that is free or holds the same."""
-    for number in itertools.count(1):
-        path = os.path.join(workdir, f"view-{groups}{f'-{number}' if number > 1 else ''}.json")
-        try:
-            if documents.read(path, Any, "a view", "") == json.loads(content):
-                return path
-        except FileNotFoundError:
-            return path
-        except InputError:  # something else, which stays
-            continue
-    raise AssertionError
-
-
 def _sum_up(
     out: str, segmenter: Segmenter, summaries: Sequence[results.Summary], confidence: bool
 ) -> None:
@@ -376,33 +211,6 @@ def _tell_of_others(out: str, paths: Sequence[str], console: rich.console.Consol
 
 def _opened(path: str, how: Mapping[str, Any]) -> Cube:
     return open_scenes([path], labels=None, **how)[0].cube
-
-
-def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (values or {}).items() if value is not None}
-
-
-def _as_table(table: Mapping[int, int] | None, clusters: Sequence[int]) -> list[int] | None:
-    """`{cluster: class}` as one class for each cluster that is shown, 0 for none."""
-    if table is None:
-        return None
-    unknown = [cluster for cluster in table if cluster not in clusters]
-    if unknown:
-        every = len(clusters) == clusters[-1]
-        known = f"from 1 to {len(clusters)}" if every else ", ".join(map(str, clusters))
-        raise InputError(f"--table: expected clusters {known}, found {unknown[0]}; correct it.")
-    return [table.get(cluster, 0) for cluster in clusters]
-
-
-def _own_map(workdir: str, model: Segmenter, scene: Scene) -> np.ndarray | None:
-    """The map that the run has written of a scene, if it is finished."""
-    folder = os.path.join(workdir, "maps")
-    try:
-        if results.plan(model, scene.cube, folder).why is not None:
-            return None
-        return results.read_map(folder, scene.cube.name, ("envi",), scene.cube.shape[:2])
-    except InputError:  # no manifest
-        return None
 
 
 def _check_folder(out: str, paths: Sequence[str]) -> None:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import rich.console
 
-from dgc_jax import commands, terminal
+from dgc_jax import terminal
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.commands.merge import write_view
 from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.hints import Hint, read_points
 from dgc_jax.data.scenes import Scene
@@ -83,9 +84,9 @@ def name(
         labels: instead, pattern of label maps of which most pixels may be unlabelled.
         classes: names of the classes 1, 2, ... of the label maps; None: what they say themselves.
         unlabelled: label value of unlabelled pixels; None: as in training.
-        out: JSON file to write; None: as `dgc_jax.commands.merge`.
-        reading: some of `dgc_jax.commands.READING`, where scenes are to be read in another way than
-            in training.
+        out: JSON file to write; None: as `dgc_jax.commands.merge.merge`.
+        reading: some of `dgc_jax.commands.reading.READING`, where scenes are to be read in another
+            way than in training.
         console: where progress is shown.
 
     Raises:
@@ -219,7 +220,7 @@ def _written(
     members = [[k for k, name in of.items() if name == each] for each in used]
     groups = view.join(segmenter, members, [names[each] for each in used], level=segmenter.finest)
     return Named(
-        commands.write_view(workdir, segmenter, groups, out),
+        write_view(workdir, segmenter, groups, out),
         groups,
         _subtrees(joins, of_leaf),
         sorted({hint.cluster for hint in usable}),

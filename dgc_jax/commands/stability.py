@@ -1,6 +1,6 @@
 """How far several seeds of one configuration agree: the command `dgc stability`.
 
-    folder/seed-<n>/, .log              see `dgc_jax.seeds`
+    folder/seed-<n>/, .log              see `dgc_jax.commands.seeds`
     folder/seed-<n>/report.html         of the reference, made again with the curve in it
     folder/stability.json, .png         the measures, see docs/stability.md
     folder/consensus/<K>/<scene>.png    what most seeds say: palette PNG in the reference's colours
@@ -21,9 +21,11 @@ import numpy as np
 import rich.console
 from PIL import Image
 
-from dgc_jax import configuration, lock, manifest, seeds, terminal
+from dgc_jax import configuration, lock, manifest, terminal
 from dgc_jax.apply import metrics, stability, view
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.commands import seeds
+from dgc_jax.commands.report import report
 from dgc_jax.config import Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
@@ -32,7 +34,6 @@ from dgc_jax.files import replacing
 from dgc_jax.model import tree
 from dgc_jax.model.information import normalised_mutual_information
 from dgc_jax.phases import track
-from dgc_jax.reporting import report
 from dgc_jax.show import maps, results
 from dgc_jax.show.stability import plot_stability, print_stability
 from dgc_jax.train import options

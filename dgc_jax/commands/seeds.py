@@ -20,8 +20,8 @@ from typing import NamedTuple
 import rich.console
 
 from dgc_jax import compiled, configuration
+from dgc_jax.commands.experiment import run
 from dgc_jax.errors import InputError, LostError, end, on_a_device, unwritten
-from dgc_jax.experiment import run
 from dgc_jax.names import show_all
 
 
@@ -147,7 +147,7 @@ def _start(
 ) -> _Child:
     workdir = run_folder(folder, seed)
     log = f"{workdir}.log"
-    command = [sys.executable, "-m", "dgc_jax.seeds", path, workdir, *fields]
+    command = [sys.executable, "-m", "dgc_jax.commands.seeds", path, workdir, *fields]
     command.append(f"--config.seed={seed}")
     try:
         os.makedirs(folder, exist_ok=True)

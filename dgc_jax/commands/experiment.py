@@ -26,6 +26,8 @@ from dgc_jax import lock, manifest, names, processes, terminal
 from dgc_jax.apply import metrics
 from dgc_jax.apply.saved_model import SavedModel, save_model
 from dgc_jax.apply.segmenter import Segmenter, load
+from dgc_jax.commands import by_many
+from dgc_jax.commands.report import read_summary
 from dgc_jax.config import Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
@@ -33,8 +35,7 @@ from dgc_jax.errors import InputError, StorageError
 from dgc_jax.files import replacing, still_there
 from dgc_jax.model import tree
 from dgc_jax.phases import phase, track
-from dgc_jax.reporting import read_summary
-from dgc_jax.show import probes, results, rival, together
+from dgc_jax.show import probes, results, rival
 from dgc_jax.show.palette import of_spectra
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import write_report
@@ -116,7 +117,7 @@ def _run(
         if processes.first():
             with phase(console, "saving the model"):
                 save_model(workdir, merged(config, trained))
-            together.clean(maps)  # what a job that was killed has left
+            by_many.clean(maps)  # what a job that was killed has left
             manifest.begin(workdir, "results", "run", [_SUMMARY])
     segmenter = load(workdir)
     summaries: list[results.Summary] = []
@@ -125,7 +126,7 @@ def _run(
     many = processes.part()[1] > 1
     if many:
         cubes = {scene.cube.path: scene.cube for scene in trained.scenes}
-        summaries, wrong = together.segment_scenes(
+        summaries, wrong = by_many.segment_scenes(
             segmenter, list(cubes), cubes.__getitem__, maps, console=console
         )
         for path, why in wrong.items():
