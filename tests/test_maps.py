@@ -352,7 +352,7 @@ def test_natural_colours_are_stretched_alike():
     grey = rng.uniform(0.05, 0.4, (12, 12, 1)) * np.ones(61)
     grey[0, 0, nm < 600] = 0.01  # one red pixel
     picture = maps.Quicklook(grey.shape, nm, centres=maps.NATURAL)
-    picture.add(0, 0, grey, np.ones((12, 12), bool))
+    picture.add_window(0, 0, grey, np.ones((12, 12), bool))
     seen = picture.finish().astype(int)
     plain = np.ones((12, 12), bool)
     plain[0, 0] = False

@@ -26,15 +26,15 @@ from dgc_jax import lock, manifest, names, processes, terminal
 from dgc_jax.apply import metrics
 from dgc_jax.apply.saved_model import SavedModel, save_model
 from dgc_jax.apply.segmenter import Segmenter, load
-from dgc_jax.commands import by_many
 from dgc_jax.commands.report import read_summary
+from dgc_jax.commands.scenes import clean, segment_scenes, tell
 from dgc_jax.config import Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError, StorageError
 from dgc_jax.files import replacing, still_there
 from dgc_jax.model import tree
-from dgc_jax.phases import phase, track
+from dgc_jax.phases import phase
 from dgc_jax.show import probes, results, rival
 from dgc_jax.show.palette import of_spectra
 from dgc_jax.show.portrait import Portrait
@@ -117,34 +117,28 @@ def _run(
         if processes.first():
             with phase(console, "saving the model"):
                 save_model(workdir, merged(config, trained))
-            by_many.clean(maps)  # what a job that was killed has left
+            clean(maps)  # what a job that was killed has left
             manifest.begin(workdir, "results", "run", [_SUMMARY])
     segmenter = load(workdir)
-    summaries: list[results.Summary] = []
-    portraits: list[Portrait] = []
-    counts = None
-    many = processes.part()[1] > 1
-    if many:
-        cubes = {scene.cube.path: scene.cube for scene in trained.scenes}
-        summaries, wrong = by_many.segment_scenes(
-            segmenter, list(cubes), cubes.__getitem__, maps, console=console
-        )
-        for path, why in wrong.items():
-            if why is not None:
-                raise InputError(f"{path}: {why}")
-        if not processes.first():
-            processes.wait()
-            return _summary(workdir)
     with phase(console, "fitting plain k-means, to compare with"):
-        centres = rival.fit(segmenter, [scene.cube for scene in trained.scenes])
-    for scene in track(trained.scenes, "segmenting", console):
-        portrait = Portrait(segmenter, scene, len(trained.scenes), centres)
-        portraits.append(portrait)
-        if many:
-            portrait.look(segmenter, scene.cube)
-        else:
-            _, gathered = results.segment_scene(segmenter, scene.cube, maps, portrait=portrait)
-            summaries.append(gathered)
+        centres = _rival(segmenter, trained.scenes)
+    summaries, wrong, portraits = segment_scenes(
+        segmenter,
+        trained.scenes,
+        lambda scene: scene.cube,
+        maps,
+        portrait_of=lambda scene: Portrait(segmenter, scene, len(trained.scenes), centres),
+        wrong=_raise if processes.part()[1] == 1 else tell,
+        console=console,
+    )
+    for scene, why in zip(trained.scenes, wrong, strict=True):
+        if why is not None:
+            raise InputError(f"{scene.cube.path}: {why}")
+    if not processes.first():
+        processes.wait()
+        return _summary(workdir)
+    counts = None
+    for portrait in portraits:
         if portrait.confusion is not None:
             shown = segmenter.tree.shown[1:]
             counts = _added(counts, metrics.fold(portrait.confusion, shown, segmenter.clusters))
@@ -251,6 +245,19 @@ def _why_unfinished(
         )  # fmt: skip
         return None
     return why
+
+
+def _rival(segmenter: Segmenter, scenes: Sequence[Scene]) -> np.ndarray | None:
+    """The centres of plain k-means, fitted by the first process; None: too few pixels."""
+    centres = rival.fit(segmenter, [s.cube for s in scenes]) if processes.first() else None
+    given = np.zeros((segmenter.clusters, segmenter.bands)) if centres is None else centres
+    there = processes.summed(np.array([centres is not None], np.int64))
+    given = processes.summed(np.asarray(given, np.float64))
+    return given if there[0] else None
+
+
+def _raise(error: InputError) -> None:
+    raise error
 
 
 def _check_names(scenes: Sequence[str], workdir: str) -> None:

@@ -9,17 +9,17 @@ nothing else is said.
 import contextlib
 import itertools
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import rich.console
 
 from dgc_jax import lock, manifest, processes, terminal
 from dgc_jax.apply import likeness, view
 from dgc_jax.apply.segmenter import Segmenter, load
-from dgc_jax.commands import by_many
 from dgc_jax.commands.reading import READING, given
+from dgc_jax.commands.scenes import clean, segment_scenes
 from dgc_jax.config import stored
 from dgc_jax.data import empty_bands
 from dgc_jax.data.cube import Cube
@@ -28,7 +28,7 @@ from dgc_jax.data.formats.geotiff import import_rasterio
 from dgc_jax.data.scenes import find_scenes, open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.files import still_there
-from dgc_jax.phases import phase, track
+from dgc_jax.phases import phase
 from dgc_jax.show import confidence as sure
 from dgc_jax.show import results, tables
 
@@ -116,31 +116,20 @@ def segment(
                 _check_folder(out, paths)
                 stack.enter_context(lock.alone(out, "--out"))
                 _check_files(out, segmenter, paths, formats, confidence)
-                by_many.clean(out)  # what a job that was killed has left
-        if processes.part()[1] > 1:
-            summaries, wrong = by_many.segment_scenes(
-                segmenter,
-                paths,
-                lambda path: _opened(path, how),
-                out,
-                formats=formats,
-                smallest=sieve,
-                confidence=confidence,
-                again=True,
-                console=console,
-            )
-        else:
-            summaries, wrong = [], {}
-            for path in track(paths, "segmenting", console):
-                try:
-                    cube = _opened(path, how)
-                    summaries.append(
-                        _segment_one(segmenter, cube, out, formats, sieve, confidence, console)
-                    )
-                    wrong[path] = None
-                except InputError as error:
-                    wrong[path] = str(error)
-                    print(f"dgc: {error}", file=sys.stderr)
+                clean(out)  # what a job that was killed has left
+        summaries, why_not, _ = segment_scenes(
+            segmenter,
+            paths,
+            lambda path: _opened(path, how),
+            out,
+            formats=formats,
+            smallest=sieve,
+            confidence=confidence,
+            again=True,
+            done=lambda cube, plan, labels: _tell(cube, plan, labels, out, confidence, console),
+            console=console,
+        )
+        wrong = dict(zip(paths, why_not, strict=True))
         if summaries and processes.first():
             with phase(console, "writing spectra and areas"):
                 _sum_up(out, segmenter, summaries, confidence)
@@ -151,30 +140,19 @@ def segment(
     return wrong
 
 
-def _segment_one(
-    segmenter: Segmenter,
+def _tell(
     cube: Cube,
+    plan: results.Plan,
+    labels: np.ndarray,
     out: str,
-    formats: Sequence[str],
-    sieve: int,
     confidence: bool,
     console: rich.console.Console,
-) -> results.Summary:
-    """Segments a scene if its maps are not finished, and says what was done and why."""
-    todo = results.plan(segmenter, cube, out, formats, smallest=sieve, confidence=confidence)
-    if todo.why is None:
-        cube = segmenter.adapt(cube)
-        labels = results.read_map(out, cube.name, formats, cube.shape[:2])
-        summary = results.summarise(segmenter, cube, labels)
-    else:
-        labels, summary = results.segment_scene(
-            segmenter, cube, out, todo.formats, smallest=sieve, confidence=todo.confidence
-        )
-        if not labels.any() and (why := empty_bands.why_invalid(cube)):
-            console.print(f"note: {why}", soft_wrap=True, markup=False)
+) -> None:
+    """Says what was done with a scene and why, and how sure its labels are."""
+    if plan.why is not None and not labels.any() and (why := empty_bands.why_invalid(cube)):
+        console.print(f"note: {why}", soft_wrap=True, markup=False)
     line = sure.read(out, cube.name) if confidence else None
-    sure.tell(console, cube.name, todo.done(cube), line)
-    return summary
+    sure.tell(console, cube.name, plan.done(cube), line)
 
 
 def _sum_up(

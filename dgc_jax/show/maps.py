@@ -18,6 +18,7 @@ import spectral.io.envi
 import tensorstore as ts
 from PIL import Image
 
+from dgc_jax.apply.tiles import Tile
 from dgc_jax.errors import InputError
 from dgc_jax.files import replacing
 from dgc_jax.names import utf8_path
@@ -67,7 +68,7 @@ def quicklook(cube: Scene, *, largest: int = 1024) -> np.ndarray:
     for top in range(0, rows, _BLOCK[0]):
         for left in range(0, columns, _BLOCK[1]):
             height, width = min(_BLOCK[0], rows - top), min(_BLOCK[1], columns - left)
-            picture.add(top, left, *cube.read(top, left, height, width))
+            picture.add_window(top, left, *cube.read(top, left, height, width))
     return picture.finish()
 
 
@@ -102,7 +103,20 @@ class Quicklook:
         self._values = np.zeros((len(self._rows), len(self._columns), 3), np.float32)
         self._valid = np.zeros(self._values.shape[:2], bool)
 
-    def add(
+    def add(self, tile: Tile) -> None:
+        """Adds a tile."""
+        self.add_window(tile.row, tile.column, tile.numbers, tile.labels > 0, tile.divisor)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The values of the channels, and where they are known."""
+        return {"values": self._values, "valid": self._valid}
+
+    def merge(self, state: Mapping[str, np.ndarray]) -> None:
+        """Adds what another one, begun alike, has of other windows."""
+        self._values += state["values"]
+        self._valid |= state["valid"]
+
+    def add_window(
         self,
         row: int,
         column: int,

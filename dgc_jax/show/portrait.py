@@ -13,6 +13,7 @@ import base64
 import io
 import math
 import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from PIL import Image
 
 from dgc_jax.apply import metrics
 from dgc_jax.apply.segmenter import Segmenter
-from dgc_jax.apply.spectra import combine, empty, measure
+from dgc_jax.apply.spectra import Spectra, combine, empty, measure
 from dgc_jax.apply.tiles import Tile
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.scenes import Scene
@@ -32,6 +33,8 @@ _PICTURES = 3_000_000  # pixels that all scenes of a report show together
 _SAMPLES = 5_000_000  # bytes of sampled spectra and probabilities, all scenes together
 _LARGEST, _SMALLEST = 1024, 96  # pixels along the longer side of a shown scene
 _STEPS = 65535  # levels that a stored spectrum has between the least and greatest reflectance
+_KEPT = ("labels", "doubt", "unlike", "plain", "spectra", "shares", "sampled")
+"""Arrays of a portrait that are 0 where no tile was seen."""
 
 
 class Portrait:
@@ -93,7 +96,7 @@ class Portrait:
             np.zeros((len(self._rows), len(self._columns)), np.uint8) for _ in range(3)
         )
         self._floor = segmenter.similarity_floor
-        self._centres, self._rival = centres, np.zeros_like(self._labels)
+        self._centres, self._plain = centres, np.zeros_like(self._labels)
         self.rival = None if centres is None else np.zeros((len(centres), clusters), np.int64)
         number = max(4, _SAMPLES // scenes // (2 * bands + clusters))
         spacing = max(1, math.ceil(math.sqrt(rows * columns / number)))
@@ -101,7 +104,7 @@ class Portrait:
             np.arange(min(size // 2, spacing // 2), size, spacing) for size in (rows, columns)
         )
         grid = tuple(map(len, self._at))
-        self._spectra = np.full((*grid, bands), np.nan, np.float32)
+        self._spectra = np.zeros((*grid, bands), np.float32)  # 0 where there is no data
         self._shares = np.zeros((*grid, clusters), np.uint8)
         self._sampled = np.zeros(grid, np.uint8)  # their labels
         self.pixels = np.zeros(clusters + 1, np.int64)
@@ -120,7 +123,7 @@ class Portrait:
         labels = np.asarray(tile.finest.labels)
         row, column, (height, width) = tile.row, tile.column, labels.shape
         for picture in filter(None, (self._quicklook, self._natural)):
-            picture.add(row, column, tile.numbers, labels > 0, tile.divisor)
+            picture.add_window(row, column, tile.numbers, labels > 0, tile.divisor)
         self.pixels += np.bincount(labels.reshape(-1), minlength=len(self.pixels))
         mine = measure(tile.numbers, labels, len(self.spectra.count), divisor=tile.divisor)
         self.spectra = combine(self.spectra, mine)
@@ -141,15 +144,53 @@ class Portrait:
         if self._centres is not None and self.rival is not None:
             shown = np.nan_to_num(tile.numbers[at].astype(np.float32) / np.float32(tile.divisor))
             plain = np.where(labels[at] > 0, nearest(self._centres, shown), 0)
-            self._rival[into] = plain
+            self._plain[into] = plain
             seen = plain > 0
             np.add.at(
                 self.rival, (plain[seen].astype(int) - 1, labels[at][seen].astype(int) - 1), 1
             )
         into, at = _hits(self._at, tile)
         self._sampled[into] = labels[at]
-        self._spectra[into] = tile.numbers[at].astype(np.float32) / np.float32(tile.divisor)
+        sampled = tile.numbers[at].astype(np.float32) / np.float32(tile.divisor)
+        self._spectra[into] = np.where(labels[at][..., None] > 0, sampled, 0)
         self._shares[into] = np.round(255 * np.asarray(tile.finest.probabilities)[at])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays that hold what was gathered."""
+        kept = {name: getattr(self, f"_{name}") for name in _KEPT}
+        kept |= {f"spectra_{name}": value for name, value in self.spectra._asdict().items()}
+        kept["pixels"] = self.pixels
+        for name, value in (("confusion", self.confusion), ("rivals", self.rival)):
+            if value is not None:
+                kept[name] = value
+        if self.unlike is not None:
+            kept["unlike_pixels"] = np.array(self.unlike)
+        for name, picture in self._pictures():
+            kept |= {f"{name}_{key}": value for key, value in picture.state().items()}
+        return kept
+
+    def merge(self, state: Mapping[str, np.ndarray]) -> None:
+        """Adds what another portrait of the scene, begun alike, gathered from other tiles."""
+        for name in _KEPT:  # zero where its tiles are not
+            mine = getattr(self, f"_{name}")
+            mine += state[name]
+        fields = {name: state[f"spectra_{name}"] for name in Spectra._fields}
+        self.spectra = combine(self.spectra, Spectra(**fields))
+        self.pixels += state["pixels"]
+        if self.confusion is not None:
+            self.confusion += state["confusion"]
+        if self.rival is not None:
+            self.rival += state["rivals"]
+        if self.unlike is not None:
+            self.unlike += int(state["unlike_pixels"])
+        for name, picture in self._pictures():
+            picture.merge({key: state[f"{name}_{key}"] for key in picture.state()})
+
+    def _pictures(self) -> Iterator[tuple[str, Quicklook]]:
+        """Those of the scene that there are."""
+        yield "quicklook", self._quicklook
+        if self._natural is not None:
+            yield "natural", self._natural
 
     def brightness(self) -> float | None:
         """Median over the sampled pixels of their mean reflectance; None without data."""
@@ -174,7 +215,7 @@ class Portrait:
             "doubt": squeezed(self._doubt),
             "unlike": squeezed(self._unlike) if self._unlike.any() else None,
             "unlike_pixels": self.unlike,
-            "rival": None if self.rival is None else squeezed(self._rival),
+            "rival": None if self.rival is None else squeezed(self._plain),
             "truth": None if self._shown_truth is None else squeezed(self._shown_truth),
             "pixels": self.pixels.tolist(),
             "confusion": None if self.confusion is None else self.confusion.tolist(),

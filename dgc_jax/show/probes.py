@@ -45,7 +45,7 @@ def pictures(
         probes, rows, columns, bands = crops.shape
         look = Quicklook((probes * rows, columns, bands), wavelengths, largest=probes * rows)
         for number in range(probes):
-            look.add(number * rows, 0, crops[number], valid[number])
+            look.add_window(number * rows, 0, crops[number], valid[number])
         tiles = look.finish().reshape(probes, rows, columns, 3)
         drawn["probes/false_colour"] = _side_by_side(tiles)
     return drawn

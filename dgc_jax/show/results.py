@@ -7,14 +7,17 @@ scene's maps as a record of `maps`, what sums them up as `tables`.
 import functools
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from dgc_jax import manifest
+from dgc_jax.apply import gather
+from dgc_jax.apply.gather import Accumulator, Taker, TileSpectra
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.sieve import sieve
 from dgc_jax.apply.spectra import Spectra, combine, empty, measure, merge
+from dgc_jax.apply.tiles import Tile
 from dgc_jax.data import provenance
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.labels import read_labels
@@ -85,33 +88,137 @@ def segment_scene(
     cube = segmenter.adapt(cube)
     names = files(cube.name, formats, segmenter, confidence=confidence)
     manifest.begin(folder, "maps", cube.name, names)
-    labels = np.zeros(cube.shape[:2], np.uint8)
-    spectra = empty(segmenter.clusters, segmenter.bands)
-    look = maps.Quicklook(cube.shape, cube.wavelengths)
-    doubts = sure.blank(cube.shape[:2]) if confidence else None
-    seen = portrait is not None
-    for tile in segmenter.walk(cube, doubt=confidence or seen, finest=seen):
-        if portrait is not None:
-            portrait.add(tile)
+    gathered = begin(
+        segmenter, cube, formats, smallest=smallest, portrait=portrait, confidence=confidence
+    )
+    gathered.walk(segmenter, cube)
+    labels, summary = write(segmenter, cube, gathered, folder, formats, smallest=smallest)
+    finish(segmenter, cube.name, folder, source, formats, confidence)
+    return labels, summary
+
+
+class TileMaps:
+    """The labels of a scene and how sure they are, put together from tiles in memory.
+
+    Attributes:
+        labels: `[row, column]` uint8.
+        confidence: `[2, row, column]` float32 margin and similarity; None: not asked for.
+    """
+
+    def __init__(self, shape: tuple[int, int], confidence: bool) -> None:
+        """Starts without data.
+
+        Args:
+            shape: rows and columns of the scene.
+            confidence: whether to keep how sure the labels are.
+        """
+        self.labels = np.zeros(shape, np.uint8)
+        self.confidence = sure.blank(shape) if confidence else None
+
+    def add(self, tile: Tile) -> None:
+        """Takes a tile."""
         height, width = tile.labels.shape
         at = np.s_[tile.row : tile.row + height, tile.column : tile.column + width]
-        labels[at] = tile.labels
-        if doubts is not None:
-            doubts[:, *at] = sure.bands_of(tile)
-        if "png" in formats:
-            look.add(tile.row, tile.column, tile.numbers, tile.labels > 0, tile.divisor)
-        if smallest < 2 and portrait is None:
-            mine = measure(tile.numbers, tile.labels, segmenter.clusters, divisor=tile.divisor)
-            spectra = combine(spectra, mine)
+        self.labels[at] = tile.labels
+        if self.confidence is not None:
+            self.confidence[:, *at] = sure.bands_of(tile)
+
+    def whole(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Labels and confidence of the scene."""
+        return self.labels, self.confidence
+
+
+class Maps(Taker, Protocol):
+    """What `TileMaps` does; elsewhere many processes do it in a folder."""
+
+    def whole(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Labels and confidence of the scene."""
+
+
+class Gathered(NamedTuple):
+    """What is gathered of a scene in one walk, so that its outputs can be written.
+
+    Attributes:
+        labels: of the scene and, perhaps, how sure they are.
+        look: its quicklook; None: no output shows it.
+        spectra: of its clusters; None: the portrait has them, or they must be read again.
+        portrait: for the report, or None.
+        confidence: whether to tell how sure the labels are.
+    """
+
+    labels: Maps
+    look: maps.Quicklook | None
+    spectra: TileSpectra | None
+    portrait: Portrait | None
+    confidence: bool
+
+    def parts(self) -> dict[str, Accumulator]:
+        """What can be merged with that of another process, by name."""
+        each = {"look": self.look, "spectra": self.spectra, "portrait": self.portrait}
+        return {name: one for name, one in each.items() if one is not None}
+
+    def walk(self, segmenter: Segmenter, cube: Cube, part: tuple[int, int] = (0, 1)) -> None:
+        """Walks the scene, or every count-th tile of it; `part` is that of `Segmenter.walk`."""
+        seen = self.portrait is not None
+        tiles = segmenter.walk(cube, part=part, doubt=self.confidence or seen, finest=seen)
+        gather.feed(tiles, [self.labels, *self.parts().values()])
+
+
+def begin(
+    segmenter: Segmenter,
+    cube: Cube,
+    formats: Sequence[str],
+    *,
+    smallest: int = 0,
+    portrait: Portrait | None = None,
+    confidence: bool = False,
+    into: Maps | None = None,
+) -> Gathered:
+    """Begins to gather a scene; arguments as for `segment_scene`.
+
+    Args:
+        segmenter: the model.
+        cube: the scene, on the model's bands.
+        formats: in which it will be written.
+        smallest: regions of fewer pixels will give way.
+        portrait: of the scene, not yet looked at.
+        confidence: also tell how sure the labels are.
+        into: what puts the maps together; None: memory.
+    """
+    return Gathered(
+        TileMaps(cube.shape[:2], confidence) if into is None else into,
+        maps.Quicklook(cube.shape, cube.wavelengths) if "png" in formats else None,
+        TileSpectra(segmenter.clusters, segmenter.bands)
+        if smallest < 2 and portrait is None
+        else None,
+        portrait,
+        confidence,
+    )
+
+
+def write(
+    segmenter: Segmenter,
+    cube: Cube,
+    gathered: Gathered,
+    folder: str,
+    formats: Sequence[str],
+    *,
+    smallest: int = 0,
+) -> tuple[np.ndarray, Summary]:
+    """Writes what was gathered of a whole scene; arguments and value as for `segment_scene`."""
+    labels, doubts = gathered.labels.whole()
     if smallest >= 2:
         labels = sieve(labels, smallest)
         spectra = scene_spectra(cube, labels, segmenter.clusters)
-    elif portrait is not None:  # which has measured them at the finest level
-        spectra = merge(portrait.spectra, segmenter.tree.shown, segmenter.clusters)
-    write_maps(segmenter, cube, labels, folder, formats, look.finish())
+    elif gathered.portrait is not None:  # which has measured them at the finest level
+        spectra = merge(gathered.portrait.spectra, segmenter.tree.shown, segmenter.clusters)
+    else:
+        assert gathered.spectra is not None
+        spectra = gathered.spectra.spectra
+    look = None if gathered.look is None else gathered.look.finish()
+    write_maps(segmenter, cube, labels, folder, formats, look)
     if doubts is not None:
         sure.write(segmenter, cube, labels, doubts, folder, formats)
-    finish(segmenter, cube.name, folder, source, formats, confidence)
     return labels, Summary(spectra, tables.areas(cube.name, labels, segmenter.names))
 
 

@@ -1,0 +1,324 @@
+"""Scenes segmented by one process or many: first all label them by tiles, then each writes some.
+
+Scenes are taken in groups of as many as there are processes, so that small scenes of a single tile
+keep all of them busy, and one scene of many tiles does as well:
+
+    labelling                              writing, once all have labelled the group
+    process 0   tiles 0, 2, 4 of scene 0   maps and spectra of scene 0
+                tiles 1, 3, 5 of scene 1
+    process 1   tiles 1, 3, 5 of scene 0   maps and spectra of scene 1
+                tiles 0, 2, 4 of scene 1
+
+Every scene is read once. Of many processes, the labels of a scene go through one zarr store
+`<folder>/.<scene>.labels`, of which a tile is a chunk, and how sure they are through
+`.<scene>.doubts`; what else each has gathered goes through `.<scene>.parts/<process>.npz` and is
+merged by the process that writes the scene, and by the first one for the report. No two processes
+write the same file. The folder is one that all machines share.
+"""
+
+import contextlib
+import glob
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import rich.console
+import rich.progress
+import tensorstore as ts
+
+from dgc_jax import manifest, processes
+from dgc_jax.apply import gather
+from dgc_jax.apply.segmenter import Segmenter
+from dgc_jax.apply.spectra import Spectra
+from dgc_jax.apply.tiles import Tile
+from dgc_jax.data.cube import Cube
+from dgc_jax.errors import InputError, StorageError, is_full, unwritten
+from dgc_jax.names import utf8_path
+from dgc_jax.phases import track
+from dgc_jax.show import confidence as sure
+from dgc_jax.show import results, tables
+from dgc_jax.show.portrait import Portrait
+from dgc_jax.show.results import FORMATS, Gathered, Plan, Summary
+
+S = TypeVar("S")
+_SUFFIXES = (".labels", ".doubts", ".parts")
+
+
+def tell(error: InputError) -> None:
+    """Tells what is wrong with a scene, on standard error."""
+    print(f"dgc: {error}", file=sys.stderr)
+
+
+def segment_scenes(
+    segmenter: Segmenter,
+    scenes: Sequence[S],
+    open_scene: Callable[[S], Cube],
+    folder: str,
+    *,
+    formats: Sequence[str] = ("envi", "png"),
+    smallest: int = 0,
+    confidence: bool = False,
+    again: bool = False,
+    portrait_of: Callable[[S], Portrait] | None = None,
+    wrong: Callable[[InputError], None] = tell,
+    done: Callable[[Cube, Plan, np.ndarray], None] | None = None,
+    console: rich.console.Console,
+) -> tuple[list[Summary], list[str | None], list[Portrait]]:
+    """Segments scenes and writes their maps, all processes together.
+
+    What is wrong with a scene is told by the process that meets it; the other scenes go on.
+
+    Args:
+        segmenter: the model.
+        scenes: what they are opened by.
+        open_scene: opens one of them.
+        folder: for the maps; made if missing.
+        formats: some of `dgc_jax.show.results.FORMATS`.
+        smallest: pixels that a region needs to stay, see `dgc_jax.apply.sieve`.
+        confidence: also write how sure the labels are, see `dgc_jax.show.confidence`.
+        again: leave scenes alone whose maps are finished, see `dgc_jax.manifest`.
+        portrait_of: an empty portrait of a scene; None: there is no report.
+        wrong: is called with what is wrong with a scene. It may raise if this process is alone.
+        done: is called by the process that has written a scene.
+        console: where progress is shown.
+
+    Returns:
+        The summaries of the scenes that went well, in order; what is wrong with each scene (None:
+        nothing); and, in the first process, the portraits. The same in all processes, but for the
+        portraits and the words of what is wrong.
+    """
+    index, count = processes.part()
+    alone = count == 1
+    why_not: list[str | None] = [None] * len(scenes)
+    names: dict[int, str] = {}
+    pixels = np.zeros((len(scenes), segmenter.clusters), np.int64)
+    # Mean and squares of `Spectra`.
+    moments = np.zeros((len(scenes), 2, segmenter.clusters, segmenter.bands))
+    begun: dict[int, dict[str, Any]] = {}  # what the scenes are made from; the first process's
+    every: dict[int, Plan] = {}
+    portraits: list[Portrait] = []
+
+    def finish(numbers: Iterable[int]) -> None:
+        """Records scenes that all processes are known to have done with."""
+        for number in numbers:
+            source, plan = begun.pop(number, None), every[number]
+            if source is not None and plan.why is not None and why_not[number] is None:
+                results.finish(segmenter, names[number], folder, source, *plan[1:])
+
+    @contextlib.contextmanager
+    def told(number: int) -> Iterator[None]:
+        """Notes and tells what is wrong with a scene."""
+        try:
+            yield
+        except InputError as error:
+            why_not[number] = str(error)
+            wrong(error)
+
+    def whole(number: int) -> Gathered:
+        """What all processes have gathered of a scene."""
+        gathered = labelled[number]
+        assert gathered is not None
+        for other in range(count):
+            if other != index:
+                gather.absorb(_part(folder, names[number], other), gathered.parts())
+        return gathered
+
+    starts = range(0, len(scenes), count)
+    shown = rich.progress.track(
+        starts, "segmenting", console=console, disable=not processes.first()
+    )
+    for start in track(starts, "segmenting", console) if alone else shown:
+        group = range(start, min(start + count, len(scenes)))
+        cubes: dict[int, Cube] = {}
+        plans = {number: Plan("", tuple(formats), confidence) for number in group}
+        for number in group:
+            with told(number):
+                cube = open_scene(scenes[number])
+                names[number] = cube.name
+                if again:
+                    plans[number] = results.plan(
+                        segmenter, cube, folder, formats, smallest=smallest, confidence=confidence
+                    )
+                if processes.first():
+                    begun[number] = results.made_from(segmenter, cube, smallest)
+                cubes[number] = segmenter.adapt(cube)
+        plans = _agreed(plans)
+        every |= plans
+        labelled: dict[int, Gathered | None] = {}
+        for number, cube in cubes.items():
+            why, wanted, with_confidence = plans[number]
+            if why is None and portrait_of is None:
+                labelled[number] = None
+                continue
+            if processes.first():
+                files = results.files(cube.name, wanted, segmenter, confidence=with_confidence)
+                manifest.begin(folder, "maps", cube.name, files)
+            with told(number):
+                gathered = results.begin(
+                    segmenter,
+                    cube,
+                    wanted,
+                    smallest=smallest,
+                    portrait=None if portrait_of is None else portrait_of(scenes[number]),
+                    confidence=with_confidence,
+                    into=None if alone else _shared(segmenter, cube, folder, with_confidence),
+                )
+                with contextlib.nullcontext() if alone else _writing(folder, cube.name):
+                    gathered.walk(segmenter, cube, ((index + number) % count, count))
+                    if not alone:
+                        gather.write(_part(folder, cube.name, index), gathered.parts())
+                labelled[number] = gathered
+        _share(why_not)
+        if not alone:
+            finish(range(start))
+        mine = start + index
+        if mine in group and why_not[mine] is None:
+            with told(mine):
+                cube, gathered_before = cubes[mine], labelled[mine]
+                if gathered_before is None:
+                    labels = results.read_map(folder, cube.name, formats, cube.shape[:2])
+                    summary = results.summarise(segmenter, cube, labels)
+                else:
+                    labels, summary = results.write(
+                        segmenter, cube, whole(mine), folder, plans[mine].formats, smallest=smallest
+                    )
+                spectra = summary.spectra
+                pixels[mine], moments[mine] = spectra.count, (spectra.mean, spectra.squares)
+                if done is not None:
+                    if alone:
+                        finish([mine])
+                    done(cube, plans[mine], labels)
+        if portrait_of is not None and processes.first():
+            for number in group:
+                if why_not[number] is None:
+                    with told(number):
+                        seen = labelled[number] if number == mine else whole(number)
+                        assert seen is not None
+                        assert seen.portrait is not None
+                        portraits.append(seen.portrait)
+        if alone:
+            finish(group)
+    _share(why_not)
+    finish(range(len(scenes)))
+    if processes.first():
+        clean(folder)
+    pixels = processes.summed(pixels)
+    for each in moments:  # scene by scene, because those of all processes are gathered
+        each[:] = processes.summed(each)
+    summaries = [
+        Summary(
+            Spectra(pixels[number], *moments[number]),
+            tables.areas_of(names[number], pixels[number], segmenter.names),
+        )
+        for number, why in enumerate(why_not)
+        if why is None
+    ]
+    return summaries, why_not, portraits
+
+
+def _agreed(plans: dict[int, Plan]) -> dict[int, Plan]:
+    """What the first process wants done with each scene, for this one's reasons."""
+    chosen = processes.from_first(
+        np.array(
+            [
+                [plan.why is not None, plan.confidence, *(f in plan.formats for f in FORMATS)]
+                for plan in plans.values()
+            ],
+            np.int32,
+        )
+    )
+    return {
+        number: Plan(
+            (plans[number].why or "") if to_do else None,
+            tuple(f for f, wanted in zip(FORMATS, formats, strict=True) if wanted),
+            bool(confidence),
+        )
+        for number, (to_do, confidence, *formats) in zip(plans, chosen, strict=True)
+    }
+
+
+class _SharedMaps:
+    """Labels, and perhaps how sure they are, of which several processes write tiles."""
+
+    def __init__(self, labels: ts.TensorStore, doubts: ts.TensorStore | None) -> None:
+        self._labels, self._doubts = labels, doubts
+
+    def add(self, tile: Tile) -> None:
+        height, width = tile.labels.shape
+        at = np.s_[..., tile.row : tile.row + height, tile.column : tile.column + width]
+        self._labels[at].write(tile.labels).result()
+        if self._doubts is not None:
+            self._doubts[at].write(sure.bands_of(tile)).result()
+
+    def whole(self) -> tuple[np.ndarray, np.ndarray | None]:
+        doubts = None if self._doubts is None else self._doubts.read().result()
+        return self._labels.read().result(), doubts
+
+
+def _shared(segmenter: Segmenter, cube: Cube, folder: str, confidence: bool) -> _SharedMaps:
+    """The stores of a scene. Nobody waits for them: whoever comes first makes them."""
+    path = os.path.join(os.path.abspath(folder), f".{cube.name}")
+    side, shape = segmenter.tile_side(cube), cube.shape[:2]  # of a tile and of a chunk
+    with _writing(folder, cube.name):
+        labels, doubts = _store(path + _SUFFIXES[0], np.uint8, shape, side), None
+        if confidence:
+            doubts = _store(path + _SUFFIXES[1], np.float32, (len(sure.BANDS), *shape), side)
+    return _SharedMaps(labels, doubts)
+
+
+def _part(folder: str, name: str, process: int) -> str:
+    """The file of what a process has gathered of a scene."""
+    return os.path.join(folder, f".{name}{_SUFFIXES[2]}", f"{process}.npz")
+
+
+@contextlib.contextmanager
+def _writing(folder: str, name: str) -> Iterator[None]:
+    """Says which folder cannot be written to."""
+    path = os.path.join(os.path.abspath(folder), f".{name}")
+    try:
+        yield
+    except (InputError, StorageError):
+        raise
+    except (OSError, ValueError) as error:
+        if is_full(error):
+            raise unwritten(path, error) from error
+        reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
+        raise InputError(
+            f"{path} cannot be written ({reason}): name a folder that all processes can write to."
+        ) from error
+
+
+def _store(path: str, dtype: type, shape: tuple[int, ...], side: int) -> ts.TensorStore:
+    """The store of numbers of every pixel, zero at first, of which a chunk is a tile."""
+    chunk = [max(1, min(size, side)) for size in shape]
+    grid = {"name": "regular", "configuration": {"chunk_shape": chunk}}
+    return ts.open(
+        {
+            "driver": "zarr3",
+            "kvstore": {"driver": "file", "path": utf8_path(path) + os.sep},
+            "metadata": {"chunk_grid": grid},
+        },
+        open=True,
+        create=True,
+        dtype=ts.dtype(dtype),
+        shape=shape,
+        fill_value=0,
+    ).result()
+
+
+def clean(folder: str) -> None:
+    """Removes the stores of a folder, before a job begins and when its maps are written."""
+    for suffix in _SUFFIXES:
+        for path in glob.glob(os.path.join(glob.escape(folder), f".*{suffix}")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _share(why_not: list[str | None]) -> None:
+    """Waits for all processes, and notes the scenes with which something is wrong in another."""
+    failed = processes.summed(np.array([why is not None for why in why_not], np.int64))
+    for number, elsewhere in enumerate(failed):
+        if elsewhere and why_not[number] is None:
+            why_not[number] = "another process cannot segment it; see what that one says"
