@@ -325,7 +325,7 @@ def test_concerns_name_what_is_wrong_and_nothing_else(
     assert told_of_counts.startswith(
         "The numbers are no reflectance (half of the pixels are above "
     )
-    moving = fine | {"nmi_between_epochs": 0.5, "stopped_because": "the clusters had settled: x"}
+    moving = fine | {"nmi_between_epochs": 0.5, "stopped_because": "x", "stopped_early": True}
     told = concerns(segmenter, [one], moving)
     assert [text.split(",")[0] for text in told] == [
         "Training ended early",

@@ -91,6 +91,7 @@ def test_summary_says_how_the_run_went(tiny_run: TinyRun) -> None:
     assert 0 <= summary["nmi_between_epochs"] <= 1
     assert summary["nmi_between_epochs"] == lines(tiny_run.workdir)[-1]["monitor/nmi"]
     assert summary["stopped_because"] == "all 12 steps were taken"
+    assert summary["stopped_early"] is False
     scores = summary["scores"]
     assert tuple(scores["iou"]) == CLASSES
     assert set(scores["cluster_to_class"]) == {"1", "2", "3"}
@@ -313,6 +314,7 @@ def test_interrupted_run_stops_as_early_with_the_same_bits(
     summary = run(config, str(whole))
     assert summary["steps"] == 6
     assert "3 epochs in a row" in str(summary["stopped_because"])
+    assert summary["stopped_early"] is True
 
     workdir = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:

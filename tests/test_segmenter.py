@@ -14,7 +14,7 @@ from conftest import TinyRun, each_by_itself
 
 from dgc_jax import Cube, InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
-from dgc_jax.apply.saved_model import load_model, save_model
+from dgc_jax.apply.saved_model import FORMAT, load_model, save_model
 from dgc_jax.data import leaves
 from dgc_jax.model import centroids, normalisation, tree
 from dgc_jax.model.model import Model
@@ -413,6 +413,23 @@ def test_model_of_an_earlier_version_has_no_residuals_and_no_finer_level(
     np.testing.assert_array_equal(
         old.predict(reflectance, valid), plain.predict(reflectance, valid)
     )
+
+
+def test_models_say_their_format_and_one_of_a_later_version_is_refused(
+    tiny_run: TinyRun, segmenter: Segmenter, scene: Cube, tmp_path: pathlib.Path
+) -> None:
+    save_model(str(tmp_path), load_model(str(tiny_run.workdir)))
+    path = tmp_path / "checkpoints" / "model" / "about.json"
+    about = json.loads(path.read_text())
+    assert about["format"] == FORMAT
+    without = {name: value for name, value in about.items() if name != "format"}
+    path.write_text(json.dumps(without))  # as before there were versions
+    old = load(str(tmp_path))
+    assert old.identity == segmenter.identity
+    np.testing.assert_array_equal(old.segment(scene), segmenter.segment(scene))
+    path.write_text(json.dumps(about | {"format": FORMAT + 1}))
+    with pytest.raises(InputError, match=f"found one of format {FORMAT + 1}, .* update dgc_jax"):
+        load(str(tmp_path))
 
 
 def test_model_works_on_another_device_than_it_was_trained_on(

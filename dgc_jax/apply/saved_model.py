@@ -1,7 +1,7 @@
 """The finished model of a run on disk: what applying it needs, its configuration included.
 
     workdir/checkpoints/model/arrays/       by Orbax
-    workdir/checkpoints/model/about.json    everything else, and checksums of the arrays
+    workdir/checkpoints/model/about.json    everything else, the format's version, and checksums
 
 It appears whole, in place of an earlier one.
 """
@@ -19,6 +19,10 @@ from scipy.cluster import hierarchy
 
 from dgc_jax import documents, storage
 from dgc_jax.errors import InputError, reading
+
+FORMAT = 1
+"""Version of what is written. One is added when a reader of the last could not read it, or would
+read it wrongly; models without a version are of 0, and lack what `SavedModel` says they may."""
 
 
 class SavedModel(NamedTuple):
@@ -60,7 +64,8 @@ def save_model(workdir: str, model: SavedModel) -> None:
         with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
             checkpointer.save(os.path.join(temporary, "arrays"), arrays)
         with open(os.path.join(temporary, storage.ABOUT), "w", encoding="utf-8") as file:
-            json.dump(model.about | {"checksums": storage.checksums(arrays)}, file, indent=1)
+            about = model.about | {"format": FORMAT, "checksums": storage.checksums(arrays)}
+            json.dump(about, file, indent=1)
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(temporary, folder)
 
@@ -81,6 +86,7 @@ class _About(TypedDict):
     background: list[int] | None
     leaves: NotRequired[list[int]]
     similarity_floor: NotRequired[float | None]
+    format: NotRequired[int]
     checksums: NotRequired[dict[str, str]]
 
 
@@ -88,7 +94,8 @@ def load_model(workdir: str) -> SavedModel:
     """Reads the finished model of a run.
 
     Raises:
-        InputError: if the folder holds no finished run, or its model is damaged.
+        InputError: if the folder holds no finished run, its model is damaged, or a later version of
+            dgc_jax has written it.
     """
     folder = storage.model_path(workdir)
     remedy = "copy the run again, or delete that folder and repeat the run's command"
@@ -106,6 +113,12 @@ def load_model(workdir: str) -> SavedModel:
         raise InputError(
             f"{workdir}: expected the workdir of a finished run, found {found}; {todo}."
         ) from None
+    written = about.pop("format", 0)
+    if written > FORMAT:
+        raise InputError(
+            f"{path}: expected a model of format {FORMAT} or earlier, found one of format "
+            f"{written}, which a later version of dgc_jax has written; update dgc_jax."
+        )
     kept = about.pop("checksums", None)
     place, me = os.path.join(folder, "arrays"), _alone()  # which fails where there is no device
     storage.quieten()

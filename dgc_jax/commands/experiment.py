@@ -156,6 +156,7 @@ def _run(
         "trained_clusters": config.clusters.train,
         "nmi_between_epochs": trained.metrics.get("monitor/nmi"),
         "stopped_because": trained.why,
+        "stopped_early": trained.early,
         "light": round(float(trained.state.light), 4),
         "training": None if trained.verdict is None else trained.verdict.training,
         "training_because": None if trained.verdict is None else trained.verdict.why,

@@ -109,6 +109,7 @@ class _Summary(TypedDict):
     stopped_because: str
     nmi_between_epochs: float | None
     scores: dict[str, Any] | None
+    stopped_early: NotRequired[bool]
     device: NotRequired[str]
     light: NotRequired[float]
     training: NotRequired[str | None]

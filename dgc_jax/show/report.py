@@ -270,7 +270,7 @@ def concerns(
             )
     found += _units(portraits) + _light(portraits)
     if summary is not None:
-        # Runs of earlier versions say nothing of these two.
+        # Runs of earlier versions say nothing of these.
         if summary.get("training") == "hurt":
             found.append(
                 f"Training hurt ({summary['training_because']}); these maps are those of the state "
@@ -282,7 +282,7 @@ def concerns(
                 f"Other starts divide these scenes otherwise: at {summary['clusters']} clusters "
                 f"their maps agree to {agreement:.2f} (adjusted Rand index); try another number."
             )
-        if "settled" in summary["stopped_because"]:
+        if summary.get("stopped_early"):
             found.append(f"Training ended early, because {summary['stopped_because']}.")
         nmi, threshold = summary["nmi_between_epochs"], segmenter.config["monitor"]["threshold"]
         if nmi is not None and nmi < threshold - 0.05:

@@ -70,6 +70,7 @@ class Trained(NamedTuple):
         verdict: whether training helped; None if no step was taken. Where it hurt, `state` is that
             before the first step.
         why: why training stopped, in words.
+        early: whether it stopped before its last step.
         metrics: the last numbers that were logged.
         seconds: wall time of this process's training.
     """
@@ -79,6 +80,7 @@ class Trained(NamedTuple):
     described: Described
     verdict: Verdict | None
     why: str
+    early: bool
     metrics: dict[str, float]
     seconds: float
 
@@ -136,7 +138,9 @@ def train(
             console.print(_told(config, float(state.light)))
         probes = sample[0][: config.monitor.probes], sample[1][: config.monitor.probes]
         start = jax.tree.map(np.asarray, state.replace(key=None))  # steps are given its arrays
-        state, why, metrics = _steps(config, workdir, mesh, scenes, state, probes, console, draw)
+        state, why, early, metrics = _steps(
+            config, workdir, mesh, scenes, state, probes, console, draw
+        )
         start = jax.tree.map(jnp.asarray, start).replace(key=state.key)
         verdict, banks = None, None
         if config.train.steps:
@@ -160,7 +164,7 @@ def train(
                 f"Maps of {config.clusters.starts} starts agree to {described.agreement:.2f} "
                 f"(adjusted Rand index) at {config.clusters.final} clusters."
             )
-    return Trained(state, scenes, described, verdict, why, metrics, clock())
+    return Trained(state, scenes, described, verdict, why, early, metrics, clock())
 
 
 def _banks(config: Config, state: TrainState, sample: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -217,8 +221,8 @@ def _steps(
     probes: tuple[np.ndarray, np.ndarray],
     console: rich.console.Console,
     draw: Draw | None,
-) -> tuple[TrainState, str, dict[str, float]]:
-    """Takes the steps that are left; returns the state, why it stopped, the last numbers."""
+) -> tuple[TrainState, str, bool, dict[str, float]]:
+    """Takes the steps that are left; returns the state, why it stopped, whether early, numbers."""
     take_step, batch_size = jitted_step(mesh), config.data.batch
     state = everywhere(state, mesh)
     progress = monitor.begin(probes[1])
@@ -299,7 +303,7 @@ def _steps(
         why += f"{config.monitor.threshold:g}"
     else:
         why = f"all {steps} steps were taken"
-    return here(state), why, metrics
+    return here(state), why, done < steps, metrics
 
 
 def _soft_information(
