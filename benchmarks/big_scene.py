@@ -20,9 +20,9 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from dgc_jax.data import leaves  # noqa: E402
 from dgc_jax.data.cube import open_cube  # noqa: E402
 from dgc_jax.data.prepare import prepare  # noqa: E402
+from dgc_jax.data.simulation import leaves  # noqa: E402
 from dgc_jax.files import replacing  # noqa: E402
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import vein_leaves
 
 from configs import default
 from dgc_jax.data.formats.detect import scene_name
-from dgc_jax.data.leaves import BACKGROUND, CLASSES, Leaves, cache_folder, ensure
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
+from dgc_jax.data.simulation.leaves import BACKGROUND, CLASSES, Leaves, cache_folder, ensure
 from dgc_jax.errors import InputError
 from dgc_jax.train import options
 

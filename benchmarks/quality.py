@@ -33,7 +33,7 @@ from data_sets import LEAVES, VEINS, DataSet, Overrides, Veins  # noqa: E402
 from rows import Job, Settings, defaults, fingerprint, kind, measured, plain  # noqa: E402
 
 from configs import default, paper  # noqa: E402
-from dgc_jax.data.leaves import Leaves, cache_folder  # noqa: E402
+from dgc_jax.data.simulation.leaves import Leaves, cache_folder  # noqa: E402
 from dgc_jax.errors import InputError  # noqa: E402
 from dgc_jax.files import replacing  # noqa: E402
 from dgc_jax.train import options  # noqa: E402

@@ -27,7 +27,7 @@ from data_sets import LEAVES, VEINS, Data, Overrides, Veins
 from configs import default
 from dgc_jax.apply.segmenter import from_model
 from dgc_jax.commands import experiment
-from dgc_jax.data.leaves import Leaves
+from dgc_jax.data.simulation.leaves import Leaves
 from dgc_jax.errors import DivergedError, InputError
 from dgc_jax.files import replacing
 from dgc_jax.model.normalisation import bin_weights

@@ -29,8 +29,8 @@ import sklearn.cluster
 
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.tiles import trim_heap
-from dgc_jax.data import leaves
 from dgc_jax.data.cube import Cube, open_cube
+from dgc_jax.data.simulation import leaves
 
 _BLOCK = 8 << 20  # bytes
 _LINES = 32  # read at a time for k-means

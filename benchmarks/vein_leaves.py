@@ -1,9 +1,10 @@
-"""A second simulator of leaves, made apart from `dgc_jax.data.leaves`: veins and brown blotches.
+"""A second simulator of leaves, made apart from the package's own: veins and brown blotches.
 
 Reflectance falls exponentially with what a leaf contains (no layer model); veins are thin curves
 drawn at sub-pixel distance. Shapes and strengths are plausible choices, not measurements. Labels
-are those of `dgc_jax.data.leaves`. Absorptions are optical depths of a typical leaf, wavelengths
-nm, lengths pixels, positions (row, column), or on a leaf (along, across) in half lengths.
+are those of `dgc_jax.data.simulation.leaves`. Absorptions are optical depths of a typical leaf,
+wavelengths nm, lengths pixels, positions (row, column), or on a leaf (along, across) in half
+lengths.
 """
 
 import os

@@ -79,7 +79,7 @@ def merge_spectra(
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """One training for all tests that need a finished run; none of them may write into it."""
     from dgc_jax.commands.experiment import run
-    from dgc_jax.data import leaves
+    from dgc_jax.data.simulation import leaves
 
     folder = tmp_path_factory.mktemp("tiny")
     with pytest.MonkeyPatch.context() as patch:

@@ -20,8 +20,8 @@ from dgc_jax.apply import metrics
 from dgc_jax.apply.sieve import sieve
 from dgc_jax.cli import main
 from dgc_jax.commands.evaluate import evaluate
-from dgc_jax.data import leaves
 from dgc_jax.data.cube import Cube, Pending
+from dgc_jax.data.simulation import leaves
 from dgc_jax.lock import alone
 
 FORMATS = "npy,png,envi,zarr,geotiff"

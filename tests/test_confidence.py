@@ -24,8 +24,8 @@ from dgc_jax.apply import view
 from dgc_jax.apply.sieve import sieve
 from dgc_jax.cli import main
 from dgc_jax.commands.merge import merge
-from dgc_jax.data import leaves
 from dgc_jax.data.cube import Cube, Pending
+from dgc_jax.data.simulation import leaves
 from dgc_jax.model import normalisation
 from dgc_jax.show import confidence
 from dgc_jax.train import describe, loop, options

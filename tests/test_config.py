@@ -14,7 +14,7 @@ import pytest
 from configs import default, dgc2, dgc4, dgc16, paper
 from dgc_jax import Config, Recipe, config, configuration, presets
 from dgc_jax.config import Data, Leaves, Training, check, configure, flat
-from dgc_jax.data.leaves import Leaves as SimulatedLeaves
+from dgc_jax.data.simulation.leaves import Leaves as SimulatedLeaves
 from dgc_jax.errors import InputError
 from dgc_jax.interval import interval
 from dgc_jax.stage import fields

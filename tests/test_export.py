@@ -20,7 +20,7 @@ from dgc_jax.apply import view
 from dgc_jax.apply.export import export
 from dgc_jax.cli import main
 from dgc_jax.commands.merge import merge
-from dgc_jax.data import leaves
+from dgc_jax.data.simulation import leaves
 from dgc_jax.model import centroids, normalisation
 
 NOT_THERE = ("dgc_jax", "flax", "optax", "orbax", "tensorstore", "ml_collections", "h5py", "click")

@@ -42,7 +42,7 @@ def walked(
     segmenter: Segmenter, scene: Scene, part: tuple[int, int]
 ) -> dict[str, gather.Accumulator]:
     found = begin(segmenter, scene)
-    tiles = segmenter.walk(scene.cube, SIDE, part=part, doubt=True, finest=True)
+    tiles = segmenter.walk(scene.cube, SIDE, part=part, confidence=True, finest=True)
     gather.feed(tiles, list(found.values()))
     return found
 

@@ -16,7 +16,7 @@ from conftest import ROOT, TinyRun
 
 import launch
 from dgc_jax import InputError, load, open_cube, run
-from dgc_jax.data import leaves
+from dgc_jax.data.simulation import leaves
 from dgc_jax.train import options
 
 # config_flags imports configuration files in a way that Python 3.11 warns of.

@@ -10,7 +10,8 @@ import scipy.ndimage
 import tensorstore as ts
 
 from dgc_jax import caches
-from dgc_jax.data import leaf_optics, leaves
+from dgc_jax.data.simulation import leaves
+from dgc_jax.data.simulation import optics as leaf_optics
 from dgc_jax.errors import InputError
 
 NM = np.linspace(400.0, 1000.0, 301)

@@ -12,7 +12,8 @@ from dgc_jax import load, open_cube
 from dgc_jax.apply import likeness
 from dgc_jax.commands.evaluate import evaluate
 from dgc_jax.commands.segment import segment
-from dgc_jax.data import leaves, units
+from dgc_jax.data import units
+from dgc_jax.data.simulation import leaves
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 

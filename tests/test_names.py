@@ -24,9 +24,9 @@ from configs import dgc4
 from dgc_jax import names
 from dgc_jax.cli import main
 from dgc_jax.commands.experiment import run
-from dgc_jax.data import leaves
 from dgc_jax.data.cube import open_cube
 from dgc_jax.data.scenes import find_scenes, open_scenes
+from dgc_jax.data.simulation import leaves
 from dgc_jax.errors import InputError
 
 CENTRES = np.linspace(400, 1000, 7)

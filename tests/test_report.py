@@ -15,8 +15,8 @@ from PIL import Image
 
 from dgc_jax import Segmenter, load
 from dgc_jax.apply import spectra, view
-from dgc_jax.data import leaves
 from dgc_jax.data.scenes import Scene, open_scenes
+from dgc_jax.data.simulation import leaves
 from dgc_jax.show import results
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import concerns, write_report
@@ -187,7 +187,7 @@ def test_a_large_scene_is_shown_by_evenly_spaced_pixels_and_fewer_samples(
     (scene,) = open_scenes([str(tmp_path / "a.npy")])
     few, many = Portrait(segmenter, scene, 1), Portrait(segmenter, scene, 600)
     labels = np.zeros(scene.cube.shape[:2], np.uint8)
-    for tile in segmenter.walk(scene.cube, doubt=True, finest=True):
+    for tile in segmenter.walk(scene.cube, confidence=True, finest=True):
         few.add(tile)
         many.add(tile)
         height, width = tile.labels.shape

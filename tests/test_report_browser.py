@@ -29,8 +29,8 @@ from dgc_jax.apply import metrics, spectra, view
 from dgc_jax.apply.saved_model import load_model, save_model
 from dgc_jax.cli import main
 from dgc_jax.commands.merge import merge
-from dgc_jax.data import leaves
 from dgc_jax.data.scenes import open_scenes
+from dgc_jax.data.simulation import leaves
 from dgc_jax.model import tree
 from dgc_jax.show import rival, tables
 from dgc_jax.show.palette import colours

@@ -276,7 +276,7 @@ def test_without_wavelengths_the_numbers_of_bands_must_agree(tmp_path):
 
 
 def test_leaves_are_the_embedded_data_set(tmp_path, monkeypatch):
-    from dgc_jax.data import leaves
+    from dgc_jax.data.simulation import leaves
 
     write_zarr(tmp_path, "leaf_00")
     write_labels(tmp_path, "leaf_00_labels.png", 4)

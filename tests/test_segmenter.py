@@ -15,7 +15,7 @@ from conftest import TinyRun, each_by_itself
 from dgc_jax import Cube, InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.apply.saved_model import FORMAT, load_model, save_model
-from dgc_jax.data import leaves
+from dgc_jax.data.simulation import leaves
 from dgc_jax.model import centroids, normalisation, tree
 from dgc_jax.model.model import Model
 from dgc_jax.train import loop, options
@@ -95,16 +95,18 @@ def test_doubt_of_tiles_is_that_of_the_whole_image(segmenter: Segmenter, scene: 
     cosines = np.asarray(z, np.float64)[0] @ np.asarray(segmenter.model.centroids, np.float64).T
     seen = 0
     plain = segmenter.walk(scene, 64)
-    for tile, without in zip(segmenter.walk(scene, 64, doubt=True), plain, strict=True):
+    for tile, without in zip(segmenter.walk(scene, 64, confidence=True), plain, strict=True):
         height, width = tile.labels.shape
         at = np.s_[tile.row : tile.row + height, tile.column : tile.column + width]
-        assert tile.doubt is not None
-        assert without.doubt is None
+        assert tile.confidence is not None
+        assert without.confidence is None
         np.testing.assert_array_equal(tile.labels, without.labels)
-        np.testing.assert_allclose(tile.doubt.probabilities, shares[at], atol=1e-5)
-        np.testing.assert_allclose(tile.doubt.margin, (two[..., 1] - two[..., 0])[at], atol=2e-5)
+        np.testing.assert_allclose(tile.confidence.probabilities, shares[at], atol=1e-5)
+        np.testing.assert_allclose(
+            tile.confidence.margin, (two[..., 1] - two[..., 0])[at], atol=2e-5
+        )
         expected = np.where(valid, cosines.max(axis=-1), 0)[at]
-        np.testing.assert_allclose(tile.doubt.similarity, expected, atol=1e-5)
+        np.testing.assert_allclose(tile.confidence.similarity, expected, atol=1e-5)
         seen += tile.labels.size
     assert seen == valid.size
 
@@ -114,18 +116,20 @@ def test_the_finest_level_of_tiles_is_that_of_a_view_of_it(
 ) -> None:
     seen = view.apply(segmenter, view.cut(segmenter, segmenter.finest))
     pairs = zip(
-        segmenter.walk(scene, 64, finest=True, doubt=True),
-        seen.walk(scene, 64, doubt=True),
-        segmenter.walk(scene, 64, doubt=True),
+        segmenter.walk(scene, 64, finest=True, confidence=True),
+        seen.walk(scene, 64, confidence=True),
+        segmenter.walk(scene, 64, confidence=True),
         strict=True,
     )
     for tile, fine, plain in pairs:
         assert tile.finest is not None
         assert fine.finest is None
         np.testing.assert_array_equal(tile.finest.labels, fine.labels)
-        np.testing.assert_allclose(tile.finest.probabilities, fine.doubt.probabilities, atol=1e-6)
+        np.testing.assert_allclose(
+            tile.finest.probabilities, fine.confidence.probabilities, atol=1e-6
+        )
         np.testing.assert_array_equal(tile.labels, segmenter.tree.shown[tile.finest.labels])
-        for mine, theirs in zip(tile.doubt, plain.doubt, strict=True):
+        for mine, theirs in zip(tile.confidence, plain.confidence, strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
 
@@ -133,7 +137,7 @@ def test_a_blank_tile_has_a_finest_level_of_nothing(
     segmenter: Segmenter, tmp_path: pathlib.Path
 ) -> None:
     np.save(tmp_path / "blank.npy", np.zeros((20, 20, 301), np.float32))
-    (tile,) = segmenter.walk(open_cube(tmp_path / "blank.npy"), doubt=True, finest=True)
+    (tile,) = segmenter.walk(open_cube(tmp_path / "blank.npy"), confidence=True, finest=True)
     assert tile.finest.labels.shape == (20, 20)
     assert tile.finest.labels.dtype == np.uint8
     assert tile.finest.probabilities.shape == (20, 20, segmenter.finest)

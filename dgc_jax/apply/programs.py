@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from dgc_jax.apply.tiles import Doubt, Finest, Labelled
+from dgc_jax.apply.tiles import Finest, Labelled, TileConfidence
 from dgc_jax.data.formats import nodata
 from dgc_jax.model.model import Model
 
@@ -64,41 +64,41 @@ def window_labels(
     z = model.embeddings(reflectance[None], valid[None])[0]
     index = model.nearest(z)
     labels = jnp.where(valid, lookup[index], 0)
-    doubt = fine = None
+    confidence = fine = None
     if clusters is not None:
-        doubt = _doubt(model, lookup, z, valid, clusters)
+        confidence = _confidence(model, lookup, z, valid, clusters)
     if finest is not None and leaves is not None:
         shares = _shares(model, leaves, z, valid, finest)
         fine = Finest(jnp.where(valid, leaves[index], 0), shares)
-    return labels, doubt, fine
+    return labels, confidence, fine
 
 
 @functools.partial(jax.jit, static_argnames="clusters")
-def crop_doubt(
+def crop_confidence(
     model: Model,
     lookup: jax.Array,
     crops: jax.Array,
     valid: jax.Array,
     *,
     clusters: int,
-) -> Doubt:
+) -> TileConfidence:
     """How sure the labels `[batch, row, column]` of crops are."""
     z = model.embeddings(crops, valid)
-    return _doubt(model, lookup, z, valid, clusters)
+    return _confidence(model, lookup, z, valid, clusters)
 
 
-def _doubt(
+def _confidence(
     model: Model,
     lookup: jax.Array,
     z: jax.Array,
     valid: jax.Array,
     clusters: int,
-) -> Doubt:
+) -> TileConfidence:
     probabilities = _shares(model, lookup, z, valid, clusters)
     two = jax.lax.top_k(probabilities, min(2, clusters))[0]
     # With one cluster nothing competes.
     margin = two[..., 0] - two[..., 1] if clusters > 1 else two[..., 0]
-    return Doubt(
+    return TileConfidence(
         probabilities, jnp.where(valid, jnp.max(z @ model.centroids.T, axis=-1), 0), margin
     )
 

@@ -25,7 +25,7 @@ import numpy as np
 from dgc_jax import manifest
 from dgc_jax.apply import likeness, programs
 from dgc_jax.apply.saved_model import SavedModel, load_model
-from dgc_jax.apply.tiles import Confidence, Doubt, Finest, Labelled, Tile, best_side, walk
+from dgc_jax.apply.tiles import Confidence, Finest, Labelled, Tile, TileConfidence, best_side, walk
 from dgc_jax.config import stored
 from dgc_jax.data import arrays
 from dgc_jax.data.cube import Cube, Path, Stored
@@ -158,7 +158,7 @@ class Segmenter:
         Returns:
             `[batch, row, column, K]` float32 that sums to 1, and 0 where invalid.
         """
-        return jnp.asarray(self._doubt(*self._checked(batch, valid)).probabilities)
+        return jnp.asarray(self._confidence(*self._checked(batch, valid)).probabilities)
 
     def confidence(self, batch: jax.typing.ArrayLike, valid: Any = None) -> Confidence:
         """How sure the labels of a batch of crops are; arguments as `predict`.
@@ -167,7 +167,7 @@ class Segmenter:
             Margin, similarity and which pixels are unlike any cluster, `[batch, row, column]`.
         """
         crops, valid = self._checked(batch, valid)
-        _, similarity, margin = (jnp.asarray(each) for each in self._doubt(crops, valid))
+        _, similarity, margin = (jnp.asarray(each) for each in self._confidence(crops, valid))
         unlike = None
         if self.similarity_floor is not None:
             unlike = valid & (similarity < self.similarity_floor)
@@ -301,7 +301,7 @@ class Segmenter:
         tile: int | None = None,
         *,
         part: tuple[int, int] = (0, 1),
-        doubt: bool = False,
+        confidence: bool = False,
         finest: bool = False,
     ) -> Iterator[Tile]:
         """As `tiles`, with the numbers that a tile was labelled by, so that no one reads twice.
@@ -310,11 +310,11 @@ class Segmenter:
             cube: as for `tiles`.
             tile: as for `tiles`.
             part: as for `tiles`.
-            doubt: also tell how sure each label is; the labels stay the same.
+            confidence: also tell how sure each label is; the labels stay the same.
             finest: also tell what each pixel is at the finest level.
         """
         side = _up(tile or self.tile_side(cube), self._block)
-        label = functools.partial(self._label, doubt=doubt, finest=finest)
+        label = functools.partial(self._label, confidence=confidence, finest=finest)
         cube = self.adapt(cube)
         tiles = walk(cube, label, side, self._halo, part)
         return likeness.watched(self, cube, tiles) if part[0] == 0 else tiles
@@ -378,11 +378,11 @@ class Segmenter:
             )
         return cube
 
-    def _doubt(self, crops: jax.Array, valid: jax.Array) -> Doubt:
+    def _confidence(self, crops: jax.Array, valid: jax.Array) -> TileConfidence:
         model = self.model, self.tree.lookup
-        return programs.crop_doubt(*model, crops, valid, clusters=self.clusters)
+        return programs.crop_confidence(*model, crops, valid, clusters=self.clusters)
 
-    def _label(self, stored: Stored, blank: bool, *, doubt: bool, finest: bool) -> Labelled:
+    def _label(self, stored: Stored, blank: bool, *, confidence: bool, finest: bool) -> Labelled:
         """Labels a window of the model's bands, without waiting for them."""
         if blank:
             shape = stored.usable.shape
@@ -392,7 +392,7 @@ class Segmenter:
             )
             return (
                 labels,
-                Doubt(shares, zero, zero) if doubt else None,
+                TileConfidence(shares, zero, zero) if confidence else None,
                 Finest(labels, fine) if finest else None,
             )
         model = self.model, self.tree.lookup
@@ -401,7 +401,7 @@ class Segmenter:
             *stored[:-1],
             self.tree.leaves if finest else None,
             checked=stored.checked,
-            clusters=self.clusters if doubt else None,
+            clusters=self.clusters if confidence else None,
             finest=self.finest if finest else None,
         )
 

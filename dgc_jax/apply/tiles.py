@@ -44,7 +44,7 @@ class Tile(NamedTuple):
         labels: `[height, width]` uint8, 1..K, and 0 where there is no data.
         numbers: `[height, width, band]` what it was read from; anything where the label is 0.
         divisor: what to divide the numbers by to get reflectance.
-        doubt: how sure the labels are, if that was asked for.
+        confidence: how sure the labels are, if that was asked for.
         finest: what the pixels are at the finest level, if that was asked for.
     """
 
@@ -53,11 +53,11 @@ class Tile(NamedTuple):
     labels: np.ndarray
     numbers: np.ndarray
     divisor: float
-    doubt: "Doubt | None"
+    confidence: "TileConfidence | None"
     finest: "Finest | None"
 
 
-class Doubt(NamedTuple):
+class TileConfidence(NamedTuple):
     """How sure the labels of a window are; everything is 0 where there is no data.
 
     Attributes:
@@ -99,7 +99,7 @@ class Confidence(NamedTuple):
     unlike: jax.Array | None
 
 
-Labelled = tuple[np.ndarray | jax.Array, Doubt | None, Finest | None]
+Labelled = tuple[np.ndarray | jax.Array, TileConfidence | None, Finest | None]
 """Labels `[row, column]` of a window; perhaps how sure they are; perhaps the finest level."""
 
 
@@ -142,16 +142,16 @@ def walk(
     done = 0
 
     def finish() -> Tile:
-        row, column, stored, (labels, doubt, finest) = computing.popleft()
+        row, column, stored, (labels, confidence, finest) = computing.popleft()
         inner = np.s_[
             halo : halo + min(side, rows - row), halo : halo + min(side, columns - column)
         ]
-        if doubt is not None:
-            doubt = Doubt(*(np.asarray(each)[inner] for each in doubt))
+        if confidence is not None:
+            confidence = TileConfidence(*(np.asarray(each)[inner] for each in confidence))
         if finest is not None:
             finest = Finest(*(np.asarray(each)[inner] for each in finest))
         labels, numbers = np.asarray(labels)[inner], stored.numbers[inner]
-        return Tile(row, column, labels, numbers, stored.divisor, doubt, finest)
+        return Tile(row, column, labels, numbers, stored.divisor, confidence, finest)
 
     for number in range(len(corners) + _READING):
         if number < len(corners):

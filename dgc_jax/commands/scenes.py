@@ -11,9 +11,9 @@ keep all of them busy, and one scene of many tiles does as well:
 
 Every scene is read once. Of many processes, the labels of a scene go through one zarr store
 `<folder>/.<scene>.labels`, of which a tile is a chunk, and how sure they are through
-`.<scene>.doubts`; what else each has gathered goes through `.<scene>.parts/<process>.npz` and is
-merged by the process that writes the scene, and by the first one for the report. No two processes
-write the same file. The folder is one that all machines share.
+`.<scene>.confidence`; what else each has gathered goes through `.<scene>.parts/<process>.npz` and
+is merged by the process that writes the scene, and by the first one for the report. No two
+processes write the same file. The folder is one that all machines share.
 """
 
 import contextlib
@@ -38,13 +38,13 @@ from dgc_jax.data.cube import Cube
 from dgc_jax.errors import InputError, StorageError, is_full, unwritten
 from dgc_jax.names import utf8_path
 from dgc_jax.phases import track
-from dgc_jax.show import confidence as sure
+from dgc_jax.show import confidence as confidences
 from dgc_jax.show import results, tables
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.results import FORMATS, Gathered, Plan, Summary
 
 S = TypeVar("S")
-_SUFFIXES = (".labels", ".doubts", ".parts")
+_SUFFIXES = (".labels", ".confidence", ".parts")
 
 
 def tell(error: InputError) -> None:
@@ -243,19 +243,19 @@ def _agreed(plans: dict[int, Plan]) -> dict[int, Plan]:
 class _SharedMaps:
     """Labels, and perhaps how sure they are, of which several processes write tiles."""
 
-    def __init__(self, labels: ts.TensorStore, doubts: ts.TensorStore | None) -> None:
-        self._labels, self._doubts = labels, doubts
+    def __init__(self, labels: ts.TensorStore, confidence: ts.TensorStore | None) -> None:
+        self._labels, self._confidence = labels, confidence
 
     def add(self, tile: Tile) -> None:
         height, width = tile.labels.shape
         at = np.s_[..., tile.row : tile.row + height, tile.column : tile.column + width]
         self._labels[at].write(tile.labels).result()
-        if self._doubts is not None:
-            self._doubts[at].write(sure.bands_of(tile)).result()
+        if self._confidence is not None:
+            self._confidence[at].write(confidences.bands_of(tile)).result()
 
     def whole(self) -> tuple[np.ndarray, np.ndarray | None]:
-        doubts = None if self._doubts is None else self._doubts.read().result()
-        return self._labels.read().result(), doubts
+        confidence = None if self._confidence is None else self._confidence.read().result()
+        return self._labels.read().result(), confidence
 
 
 def _shared(segmenter: Segmenter, cube: Cube, folder: str, confidence: bool) -> _SharedMaps:
@@ -263,10 +263,10 @@ def _shared(segmenter: Segmenter, cube: Cube, folder: str, confidence: bool) -> 
     path = os.path.join(os.path.abspath(folder), f".{cube.name}")
     side, shape = segmenter.tile_side(cube), cube.shape[:2]  # of a tile and of a chunk
     with _writing(folder, cube.name):
-        labels, doubts = _store(path + _SUFFIXES[0], np.uint8, shape, side), None
+        labels, stored = _store(path + _SUFFIXES[0], np.uint8, shape, side), None
         if confidence:
-            doubts = _store(path + _SUFFIXES[1], np.float32, (len(sure.BANDS), *shape), side)
-    return _SharedMaps(labels, doubts)
+            stored = _store(path + _SUFFIXES[1], np.float32, (len(confidences.BANDS), *shape), side)
+    return _SharedMaps(labels, stored)
 
 
 def _part(folder: str, name: str, process: int) -> str:

@@ -29,7 +29,7 @@ from dgc_jax.data.scenes import find_scenes, open_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.files import still_there
 from dgc_jax.phases import phase
-from dgc_jax.show import confidence as sure
+from dgc_jax.show import confidence as confidences
 from dgc_jax.show import results, tables
 
 _CONFIDENCE = "confidence.csv"
@@ -151,8 +151,8 @@ def _tell(
     """Says what was done with a scene and why, and how sure its labels are."""
     if plan.why is not None and not labels.any() and (why := empty_bands.why_invalid(cube)):
         console.print(f"note: {why}", soft_wrap=True, markup=False)
-    line = sure.read(out, cube.name) if confidence else None
-    sure.tell(console, cube.name, plan.done(cube), line)
+    line = confidences.read(out, cube.name) if confidence else None
+    confidences.tell(console, cube.name, plan.done(cube), line)
 
 
 def _sum_up(
@@ -164,7 +164,7 @@ def _sum_up(
         scenes = sorted(summary.areas[0].scene for summary in summaries)
         source = {"model": segmenter.content, "view": segmenter.seen, "scenes": scenes}
         manifest.begin(out, "tables", "confidence", [_CONFIDENCE])
-        lines = [sure.read(out, summary.areas[0].scene) for summary in summaries]
+        lines = [confidences.read(out, summary.areas[0].scene) for summary in summaries]
         tables.write_confidence_csv(os.path.join(out, _CONFIDENCE), lines)
         manifest.finish(out, "tables", "confidence", source, [_CONFIDENCE])
 

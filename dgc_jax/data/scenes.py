@@ -124,7 +124,7 @@ def open_scenes(
     given = _listed(scenes, (labels, *beside.values()), beside)
     paths = [scene for scene in given if isinstance(scene, str)]
     if isinstance(scenes, str) and scenes == "leaves" and classes is None:
-        from dgc_jax.data import leaves  # only here: simulating needs more libraries
+        from dgc_jax.data.simulation import leaves  # only here: simulating needs more libraries
 
         classes = leaves.CLASSES
     masks, darks, whites, maps = (
@@ -344,7 +344,7 @@ def _expand(item: str, companions: Sequence[str], left: dict[str, str]) -> list[
         left: gets the folders that hold other things, and what.
     """
     if item == "leaves":
-        from dgc_jax.data import leaves
+        from dgc_jax.data.simulation import leaves
 
         item = leaves.ensure()
     if not _is_local(item):

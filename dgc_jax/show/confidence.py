@@ -53,10 +53,10 @@ def blank(shape: tuple[int, int]) -> np.ndarray:
 
 
 def bands_of(tile: Tile) -> np.ndarray:
-    """Margin and similarity of a tile with doubt, `[2, height, width]` float32, NaN = no data."""
-    if tile.doubt is None:
-        raise ValueError("the tile was walked without doubt=True")
-    both = np.stack([np.asarray(tile.doubt.margin), np.asarray(tile.doubt.similarity)])
+    """Margin and similarity of a tile, `[2, height, width]` float32, NaN = no data."""
+    if tile.confidence is None:
+        raise ValueError("the tile was walked without confidence=True")
+    both = np.stack([np.asarray(tile.confidence.margin), np.asarray(tile.confidence.similarity)])
     return np.where(tile.labels > 0, both, np.float32(np.nan))
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import spectral.io.envi
@@ -19,6 +19,7 @@ import tensorstore as ts
 from PIL import Image
 
 from dgc_jax.apply.tiles import Tile
+from dgc_jax.data.cube import Cube
 from dgc_jax.errors import InputError
 from dgc_jax.files import replacing
 from dgc_jax.names import utf8_path
@@ -33,22 +34,7 @@ _FALSE_COLOUR = (800.0, 650.0, 550.0)  # nm: near infrared, red, green; vegetati
 _ZARR_CHUNK = 512
 
 
-class Scene(Protocol):
-    """What a quicklook needs of a cube (see `dgc_jax.data.cube.Cube`)."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns, bands."""
-
-    @property
-    def wavelengths(self) -> np.ndarray | None:
-        """`[band]` nm, or None."""
-
-    def read(self, row: int, column: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Gives reflectance `[height, width, band]` and validity `[height, width]`."""
-
-
-def quicklook(cube: Scene, *, largest: int = 1024) -> np.ndarray:
+def quicklook(cube: Cube, *, largest: int = 1024) -> np.ndarray:
     """A false-colour picture of a scene, read window by window.
 
     Near infrared, red and green (20 nm about 800, 650 and 550 nm) where the wavelengths cover them,

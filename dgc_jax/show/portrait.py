@@ -113,12 +113,12 @@ class Portrait:
 
     def look(self, segmenter: Segmenter, cube: Cube) -> None:
         """Walks the whole scene; arguments as when the portrait was begun."""
-        for tile in segmenter.walk(cube, doubt=True, finest=True):
+        for tile in segmenter.walk(cube, confidence=True, finest=True):
             self.add(tile)
 
     def add(self, tile: Tile) -> None:
-        """Adds a tile that was walked with `doubt` and `finest`."""
-        assert tile.doubt is not None
+        """Adds a tile that was walked with `confidence` and `finest`."""
+        assert tile.confidence is not None
         assert tile.finest is not None
         labels = np.asarray(tile.finest.labels)
         row, column, (height, width) = tile.row, tile.column, labels.shape
@@ -135,10 +135,10 @@ class Portrait:
         into, at = _hits((self._rows, self._columns), tile)
         self._labels[into] = labels[at]
         # Most margins are close to 1; the root of what is missing shows where they are not.
-        apart = np.clip(1 - np.asarray(tile.doubt.margin)[at], 0, 1)
+        apart = np.clip(1 - np.asarray(tile.confidence.margin)[at], 0, 1)
         self._doubt[into] = np.where(labels[at] > 0, np.round(255 * np.sqrt(apart)), 0)
         if self.unlike is not None:
-            unlike = (labels > 0) & (np.asarray(tile.doubt.similarity) < self._floor)
+            unlike = (labels > 0) & (np.asarray(tile.confidence.similarity) < self._floor)
             self._unlike[into] = unlike[at]
             self.unlike += int(np.count_nonzero(unlike))
         if self._centres is not None and self.rival is not None:

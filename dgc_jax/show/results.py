@@ -21,7 +21,7 @@ from dgc_jax.apply.tiles import Tile
 from dgc_jax.data import provenance
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.labels import read_labels
-from dgc_jax.show import confidence as sure
+from dgc_jax.show import confidence as confidences
 from dgc_jax.show import geojson, geotiff, maps, qgis, tables
 from dgc_jax.show.overlay import write_overlay
 from dgc_jax.show.portrait import Portrait
@@ -113,7 +113,7 @@ class TileMaps:
             confidence: whether to keep how sure the labels are.
         """
         self.labels = np.zeros(shape, np.uint8)
-        self.confidence = sure.blank(shape) if confidence else None
+        self.confidence = confidences.blank(shape) if confidence else None
 
     def add(self, tile: Tile) -> None:
         """Takes a tile."""
@@ -121,7 +121,7 @@ class TileMaps:
         at = np.s_[tile.row : tile.row + height, tile.column : tile.column + width]
         self.labels[at] = tile.labels
         if self.confidence is not None:
-            self.confidence[:, *at] = sure.bands_of(tile)
+            self.confidence[:, *at] = confidences.bands_of(tile)
 
     def whole(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Labels and confidence of the scene."""
@@ -160,7 +160,7 @@ class Gathered(NamedTuple):
     def walk(self, segmenter: Segmenter, cube: Cube, part: tuple[int, int] = (0, 1)) -> None:
         """Walks the scene, or every count-th tile of it; `part` is that of `Segmenter.walk`."""
         seen = self.portrait is not None
-        tiles = segmenter.walk(cube, part=part, doubt=self.confidence or seen, finest=seen)
+        tiles = segmenter.walk(cube, part=part, confidence=self.confidence or seen, finest=seen)
         gather.feed(tiles, [self.labels, *self.parts().values()])
 
 
@@ -206,7 +206,7 @@ def write(
     smallest: int = 0,
 ) -> tuple[np.ndarray, Summary]:
     """Writes what was gathered of a whole scene; arguments and value as for `segment_scene`."""
-    labels, doubts = gathered.labels.whole()
+    labels, confidence = gathered.labels.whole()
     if smallest >= 2:
         labels = sieve(labels, smallest)
         spectra = scene_spectra(cube, labels, segmenter.clusters)
@@ -217,8 +217,8 @@ def write(
         spectra = gathered.spectra.spectra
     look = None if gathered.look is None else gathered.look.finish()
     write_maps(segmenter, cube, labels, folder, formats, look)
-    if doubts is not None:
-        sure.write(segmenter, cube, labels, doubts, folder, formats)
+    if confidence is not None:
+        confidences.write(segmenter, cube, labels, confidence, folder, formats)
     return labels, Summary(spectra, tables.areas(cube.name, labels, segmenter.names))
 
 
@@ -285,7 +285,7 @@ def files(
     found = [name + ending for each in formats for ending in _ENDINGS[each]]
     found = list(dict.fromkeys(found))  # two formats share a style
     if confidence and segmenter is not None:
-        found += sure.files(name, formats, segmenter.similarity_floor)
+        found += confidences.files(name, formats, segmenter.similarity_floor)
     return found
 
 

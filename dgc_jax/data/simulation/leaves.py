@@ -2,7 +2,7 @@
 
 A simulation, not measurements. Each scene is a square image of a line-scan camera, 400-1000 nm:
 one to three leaves, healthy or with brown blight, on a conveyor that is flat on one side and
-textured on the other. The spectra come from `leaf_optics`; around them the things that make real
+textured on the other. The spectra come from `optics`; around them the things that make real
 scenes hard are modelled: gradients of pigment, veins, the shading of a curved lamina, shadows cast
 on the conveyor, light that differs between scenes in level and colour, blur that mixes the pixels
 along edges, a gain of its own in every column, and noise that grows towards both spectral ends.
@@ -32,8 +32,8 @@ import scipy.ndimage
 
 from dgc_jax import config, terminal
 from dgc_jax.caches import cache_folder
-from dgc_jax.data import leaf_optics, leaf_shapes
 from dgc_jax.data.prepare import create_store
+from dgc_jax.data.simulation import optics, shapes
 from dgc_jax.errors import InputError
 from dgc_jax.stage import bound, fields
 
@@ -145,30 +145,30 @@ def simulate(index: int, parameters: Leaves) -> tuple[np.ndarray, np.ndarray]:
     rng.uniform(-1, 1, 2)  # those of `illumination`
     size = parameters.size
 
-    textured, conveyor_gain = leaf_shapes.conveyor(rng, size)
-    flat_spectrum, textured_spectrum = leaf_optics.conveyor_reflectance(wavelengths(parameters))
+    textured, conveyor_gain = shapes.conveyor(rng, size)
+    flat_spectrum, textured_spectrum = optics.conveyor_reflectance(wavelengths(parameters))
     labels = np.where(textured, 2, 1).astype(np.uint8)
 
     lit = conveyor_gain  # what the light and the relief do to each pixel
     light_direction = rng.uniform(0, 2 * np.pi)
     towards_light = np.array([np.sin(light_direction), np.cos(light_direction)])
-    traits = np.zeros((len(leaf_shapes.TRAITS), size, size))
-    for inside, shading, leaf_traits in leaf_shapes.leaves(rng, size, towards_light):
-        lit = np.where(inside, shading, lit * leaf_shapes.shadow(inside, towards_light))
+    traits = np.zeros((len(shapes.TRAITS), size, size))
+    for inside, shading, leaf_traits in shapes.leaves(rng, size, towards_light):
+        lit = np.where(inside, shading, lit * shapes.shadow(inside, towards_light))
         traits = np.where(inside, leaf_traits, traits)
         labels[inside] = 3
 
-    severity = leaf_shapes.severity(rng, labels == 3)
-    lesion, grown, halo = leaf_shapes.lesions(severity, lesion_pixels(index, parameters))
+    severity = shapes.severity(rng, labels == 3)
+    lesion, grown, halo = shapes.lesions(severity, lesion_pixels(index, parameters))
     labels[lesion] = 4
-    brown = rng.uniform(0.6, 1.0) * np.exp(0.25 * leaf_shapes.smooth(rng, size, 0.02))
+    brown = rng.uniform(0.6, 1.0) * np.exp(0.25 * shapes.smooth(rng, size, 0.02))
     brown = np.where(lesion, brown * (0.15 + 0.85 * grown), 0.05 * halo)
 
-    contents = dict(zip(leaf_shapes.TRAITS, traits, strict=True))
+    contents = dict(zip(shapes.TRAITS, traits, strict=True))
     alive = np.where(lesion, 0.3 - 0.25 * grown, 1 - 0.5 * halo)
     spectra = np.where(textured[..., None], textured_spectrum, flat_spectrum)
     leaf = labels >= 3
-    spectra[leaf] = leaf_optics.leaf_reflectance(
+    spectra[leaf] = optics.leaf_reflectance(
         wavelengths(parameters),
         chlorophyll=(contents["chlorophyll"] * alive)[leaf],
         carotenoid=(contents["carotenoid"] * np.sqrt(alive))[leaf],

@@ -1,0 +1,1 @@
+"""Simulated leaf scenes with known truth."""
