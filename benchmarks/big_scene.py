@@ -12,18 +12,14 @@ import json
 import os
 import pathlib
 import shutil
-import sys
 from typing import TYPE_CHECKING
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+import numpy as np
 
-import numpy as np  # noqa: E402
-
-from dgc_jax.data.cube import open_cube  # noqa: E402
-from dgc_jax.data.prepare import prepare  # noqa: E402
-from dgc_jax.data.simulation import leaves  # noqa: E402
-from dgc_jax.files import replacing  # noqa: E402
+from dgc_jax.data.cube import open_cube
+from dgc_jax.data.prepare import prepare
+from dgc_jax.data.simulation import leaves
+from dgc_jax.files import replacing
 
 if TYPE_CHECKING:
     from dgc_jax.apply.segmenter import Segmenter

@@ -1,6 +1,6 @@
 """The mean shift in blocks against the two plain ways of writing it.
 
-    python benchmarks/mean_shift.py [--json FILE] [--small] [--sides 64,128] [--memory GIB]
+    python -m benchmarks.mean_shift [--json FILE] [--small] [--sides 64,128] [--memory GIB]
 
 *blocked* is `dgc_jax.model.mean_shift`: matrix products of blocks of queries with the keys around
 them. *slices* adds up the window as 25 shifted copies of the image. *unfolded* makes the array of
@@ -12,24 +12,20 @@ machine's own matrix product reaches says how much there is to gain at most.
 
 import argparse
 import json
-import pathlib
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rich.console
+import rich.table
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-import rich.console  # noqa: E402
-import rich.table  # noqa: E402
-
-from dgc_jax.files import replacing  # noqa: E402
-from dgc_jax.model.mean_shift import block_size, mean_shift  # noqa: E402
+from dgc_jax.files import replacing
+from dgc_jax.model.mean_shift import block_size, mean_shift
 
 SIDES = (64, 128, 256, 512)  # pixels
 CHANNELS, ITERATIONS, WINDOW = 32, 5, 5

@@ -1,6 +1,6 @@
 """All benchmarks of speed and memory, on whatever device is here; results and their page.
 
-    python benchmarks/performance.py [--only train_step,reader] [--render]
+    python -m benchmarks.performance [--only train_step,reader] [--render]
 
 Each benchmark is a script of its own, run one after the other in a process of its own, and gives
 one table: `title`, `rows` (column: value) and `notes`. Together they go to
@@ -21,10 +21,9 @@ import tempfile
 from importlib.metadata import version
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from dgc_jax.files import replacing
 
-from dgc_jax.files import replacing  # noqa: E402
+ROOT = pathlib.Path(__file__).parents[1]
 
 SCRIPTS = ("start", "mean_shift", "train_step", "reader", "segment", "scaling", "report")
 RESULTS = ROOT / "benchmarks" / "results"
@@ -32,7 +31,7 @@ PAGE = ROOT / "docs" / "performance.md"
 
 _HEAD = """# Performance
 
-Written by `python benchmarks/performance.py` from `benchmarks/results/`. Times are medians of
+Written by `python -m benchmarks.performance` from `benchmarks/results/`. Times are medians of
 repeated runs of compiled programs; a ratio is to the baseline of the same process or run, and is
 what carries over to other machines. Nothing here is estimated: a device without a section was not
 measured.
@@ -59,8 +58,8 @@ def measure(script: str, small: bool) -> dict[str, Any]:
     """The table of one benchmark, run in a process of its own, or why there is none."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "result.json")
-        command = [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), "--json", str(path)]
-        done = subprocess.run(command + ["--small"] * small, check=False)
+        command = [sys.executable, "-m", f"benchmarks.{script}", "--json", str(path)]
+        done = subprocess.run(command + ["--small"] * small, cwd=ROOT, check=False)
         if done.returncode:
             return {"title": script, "rows": [], "notes": [f"failed ({done.returncode})"]}
         return json.loads(path.read_text(encoding="utf-8"))
@@ -115,7 +114,7 @@ def main() -> None:
             with replacing(str(path)) as temporary:
                 text = json.dumps(here | {"tables": tables}, indent=1)
                 pathlib.Path(temporary).write_text(text + "\n", encoding="utf-8")
-    paths = sorted(path for path in args.results.glob("*.json") if path.name != "quality.json")
+    paths = sorted(path for path in args.results.glob("*.json"))
     text = page([json.loads(path.read_text(encoding="utf-8")) for path in paths])
     with replacing(str(args.page)) as temporary:
         pathlib.Path(temporary).write_text(text, encoding="utf-8")

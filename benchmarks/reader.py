@@ -1,6 +1,6 @@
 """What reading random crops costs: numpy.memmap, this package on the raw file, prepared zarr.
 
-    python benchmarks/reader.py [--json FILE] [--small]
+    python -m benchmarks.reader [--json FILE] [--small]
 
 200 crops of 64 x 64 pixels with all bands of a 1000 x 1000 x 301 uint16 scene (see `big_scene`).
 `stored` is the numbers as they are, in a new array; `reflectance` is float32 and which pixels are
@@ -18,10 +18,9 @@ import statistics
 import time
 from typing import Any
 
-import bench
-import big_scene
 import numpy as np
 
+from benchmarks import bench, big_scene
 from dgc_jax.data.cube import open_cube
 
 _AHEAD = 8

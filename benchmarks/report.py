@@ -1,6 +1,6 @@
 """How large the report is, and how soon a browser shows it, against an empty page.
 
-    python benchmarks/report.py [--json FILE] [--small]
+    python -m benchmarks.report [--json FILE] [--small]
 
 A run of `configs/dgc16.py` on twelve simulated scenes, and its report opened by Chromium, five
 times, until the page says that everything is drawn. Needs Playwright and a Chromium.
@@ -9,7 +9,6 @@ times, until the page says that everything is drawn. Needs Playwright and a Chro
 import pathlib
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from typing import Any
@@ -17,14 +16,10 @@ from typing import Any
 import rich.console
 from playwright.sync_api import sync_playwright
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-import bench  # noqa: E402
-
-from configs import dgc16  # noqa: E402
-from dgc_jax.commands.experiment import run  # noqa: E402
-from dgc_jax.commands.report import report as write_report  # noqa: E402
+from benchmarks import bench
+from configs import dgc16
+from dgc_jax.commands.experiment import run
+from dgc_jax.commands.report import report as write_report
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 _EMPTY = "<!doctype html><html data-ready><title>empty</title></html>"

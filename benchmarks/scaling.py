@@ -1,6 +1,6 @@
 """What it costs to share a step of training among devices and processes, on one machine.
 
-    python benchmarks/scaling.py [--json FILE] [--small]
+    python -m benchmarks.scaling [--json FILE] [--small]
 
 Every layout takes the same steps: a batch of 4 pairs of 64 x 64 crops of 301 bands, split over 1, 2
 or 4 devices that JAX simulates on the CPU, in one process or in two that talk over loopback. The
@@ -25,10 +25,9 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks import bench
 
-import bench  # noqa: E402
+ROOT = pathlib.Path(__file__).parents[1]
 
 _BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2}
 _COLLECTIVES = r"all-reduce|all-gather|reduce-scatter|collective-permute|all-to-all"
@@ -132,13 +131,21 @@ def started(layout: Layout, small: bool) -> Iterator[list[subprocess.Popen[str]]
         coordinator = f"localhost:{free.getsockname()[1]}"
     running = []
     for index in range(layout.processes):
-        command = [sys.executable, __file__, "--work", coordinator, str(layout.processes)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.scaling",
+            "--work",
+            coordinator,
+            str(layout.processes),
+        ]
         running.append(
             subprocess.Popen(
                 [*command, str(index), *["--small"] * small],
                 env=os.environ
                 | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(layout.devices)},
                 stdin=subprocess.PIPE,
+                cwd=ROOT,
                 stdout=subprocess.PIPE,
                 text=True,
             )

@@ -1,6 +1,6 @@
 """What segmenting a whole scene costs, in time and in memory.
 
-    python benchmarks/segment.py [--json FILE] [--small]
+    python -m benchmarks.segment [--json FILE] [--small]
 
 The scene is 1000 x 1000 x 301 uint16, raw ENVI (BIL) and prepared (zarr3), see `big_scene`. Time is
 that of labels in memory from files in the system's cache, compiled before; it is set against
@@ -22,11 +22,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import bench
-import big_scene
 import numpy as np
 import sklearn.cluster
 
+from benchmarks import bench, big_scene
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.tiles import trim_heap
 from dgc_jax.data.cube import Cube, open_cube

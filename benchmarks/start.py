@@ -1,6 +1,6 @@
 """How long a command takes from Enter to its first line, and where its time goes; first and again.
 
-    python benchmarks/start.py [--json FILE] [--small]
+    python -m benchmarks.start [--json FILE] [--small]
 
 `dgc train` on the simulated leaves and `dgc segment` of one scene, each twice: with an empty folder
 of compiled programs, and with the one that the first call has filled. A phase lasts from its line
@@ -16,10 +16,9 @@ import tempfile
 import time
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks import bench
 
-import bench  # noqa: E402
+ROOT = pathlib.Path(__file__).parents[1]
 
 PHASES = (
     "looking at", "reading", "starting", "compiling", "step", "comparing", "describing", "saving",

@@ -1,6 +1,6 @@
 """What a step of training costs, part by part, and how long it waits for data.
 
-    python benchmarks/train_step.py [--json FILE] [--small]
+    python -m benchmarks.train_step [--json FILE] [--small]
 
 A batch is that of the paper: 4 pairs of 64 x 64 crops of 301 bands. Every part is compiled and
 timed by itself on the same crops; medians, and their ratio to the whole step of the same process.
@@ -8,29 +8,24 @@ The whole step is timed on crops that lie ready; the wait for data over steps th
 the simulated leaf scenes from their zarr3 store, as training does.
 """
 
-import pathlib
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
 
-import bench  # noqa: E402
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import ml_collections  # noqa: E402
-import numpy as np  # noqa: E402
-
-from configs import default  # noqa: E402
-from dgc_jax.data import augment  # noqa: E402
-from dgc_jax.data.crops import Batch, read_batches  # noqa: E402
-from dgc_jax.model import centroids, losses  # noqa: E402
-from dgc_jax.train import loop, options  # noqa: E402
-from dgc_jax.train.state import TrainState  # noqa: E402
-from dgc_jax.train.step import data_mesh, jitted_step, train_step  # noqa: E402
+from benchmarks import bench
+from configs import default
+from dgc_jax.data import augment
+from dgc_jax.data.crops import Batch, read_batches
+from dgc_jax.model import centroids, losses
+from dgc_jax.train import loop, options
+from dgc_jax.train.state import TrainState
+from dgc_jax.train.step import data_mesh, jitted_step, train_step
 
 
 def median_seconds(function: Callable[..., Any], *arguments: Any, repeats: int) -> float:

@@ -1,15 +1,10 @@
 """The benchmark of clicks: what it counts, and the table that it makes."""
 
-import pathlib
-import sys
-
 import numpy as np
 import scipy.cluster.hierarchy
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "benchmarks"))
-
-import clicks
-import quality_page
+from studies.quality import clicks
+from studies.quality import page as quality_page
 
 
 def test_clusters_that_are_the_classes_are_named_without_an_error_and_others_are_not() -> None:

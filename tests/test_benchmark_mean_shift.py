@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
-
-import mean_shift as benchmark
+from benchmarks import mean_shift as benchmark
 
 
 def direct_sum(samples: np.ndarray, valid: np.ndarray, bandwidth: float) -> np.ndarray:
@@ -70,12 +68,13 @@ def test_small_run_writes_milliseconds_and_their_ratios(tmp_path: pathlib.Path) 
     path = tmp_path / "result.json"
     call = [
         sys.executable,
-        str(ROOT / "benchmarks" / "mean_shift.py"),
+        "-m",
+        "benchmarks.mean_shift",
         "--small",
         "--json",
         str(path),
     ]
-    done = subprocess.run(call, capture_output=True, text=True)
+    done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     result = json.loads(path.read_text(encoding="utf-8"))
     assert [(row["pixels"], row["pass"]) for row in result["rows"]] == [

@@ -12,10 +12,7 @@ import pytest
 from conftest import ROOT
 from jax.sharding import NamedSharding, PartitionSpec
 
-sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
-
-import scaling as benchmark
-
+from benchmarks import scaling as benchmark
 from dgc_jax.train.step import data_mesh
 
 
@@ -42,12 +39,12 @@ def test_bytes_on_paper_follow_from_a_ring() -> None:
 @pytest.mark.slow
 def test_small_run_takes_the_same_step_in_two_processes_as_in_one(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "result.json"
-    script = str(ROOT / "benchmarks" / "scaling.py")
     done = subprocess.run(
-        [sys.executable, script, "--small", "--json", str(path)],
+        [sys.executable, "-m", "benchmarks.scaling", "--small", "--json", str(path)],
         env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},  # compiles faster
         capture_output=True,
         text=True,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]

@@ -15,10 +15,10 @@ from conftest import ROOT, TinyRun
 def small(script: str, folder: pathlib.Path) -> dict[str, Any]:
     """The table of a benchmark, run in a process of its own with a cache of its own."""
     result = folder / "result.json"
-    command = [sys.executable, ROOT / "benchmarks" / f"{script}.py", "--small", "--json", result]
+    command = [sys.executable, "-m", f"benchmarks.{script}", "--small", "--json", result]
     cache = {"DGC_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, env=os.environ | cache, capture_output=True, text=True, check=False
+        command, env=os.environ | cache, capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
     return json.loads(result.read_text(encoding="utf-8"))
@@ -61,11 +61,8 @@ def test_readers_are_timed_against_memmap(tmp_path: pathlib.Path) -> None:
     shutil.which("chromium") is None and "CI" not in os.environ, reason="no Chromium is installed"
 )
 @pytest.mark.slow
-def test_the_report_is_weighed_and_opened(
-    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import report
+def test_the_report_is_weighed_and_opened(tiny_run: TinyRun) -> None:
+    from benchmarks import report
 
     result = report.measure(str(tiny_run.workdir))
     written, empty, opened = result["rows"]

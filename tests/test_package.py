@@ -12,9 +12,11 @@ import zipfile
 import pytest
 from conftest import ROOT
 
-SOURCES = ("dgc_jax", "configs", "docs", "tests", "benchmarks", "launch.py", "pyproject.toml",
-           "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md",
-           "MANIFEST.in")  # fmt: skip
+SOURCES = (
+    "dgc_jax", "configs", "docs", "tests", "benchmarks", "studies", "launch.py", "pyproject.toml",
+    "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md",
+    "MANIFEST.in",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
-sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
-
-import performance
+from benchmarks import performance
 
 
 def measured(device: str, tables: dict[str, object]) -> dict[str, object]:
@@ -66,7 +63,6 @@ def test_results_of_other_machines_and_of_other_benchmarks_stay(
     old = {"title": "Reading", "rows": [], "notes": ["earlier"]}
     (tmp_path / "gpu.json").write_text(json.dumps(measured("GPU", {"reader": old})))
     (tmp_path / "cpu.json").write_text(json.dumps(measured("CPU", {"reader": old})))
-    (tmp_path / "quality.json").write_text("{}")
     here = {**measured("CPU", {}), "file": "cpu.json"}
     del here["tables"]
     new = {"title": "Steps", "rows": [{"ms": 2}], "notes": []}

@@ -8,18 +8,14 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.cluster.hierarchy
 import sklearn.metrics
 from conftest import ROOT
 
-sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
-
-import agreement
-import baselines
-import data_sets
-import quality
-import quality_page
-import quality_tables
-import scipy.cluster.hierarchy
+from studies.quality import agreement, baselines, data_sets
+from studies.quality import page as quality_page
+from studies.quality import study as quality
+from studies.quality import tables as quality_tables
 
 
 def picture(text: str) -> np.ndarray:
@@ -324,13 +320,15 @@ def test_a_tiny_benchmark_leaves_results_and_a_page_and_skips_what_is_measured(
     truth[truth == 3] = 9
     np.save(tmp_path / "field.npy", scene.repeat(2, axis=0).repeat(2, axis=1))
     np.save(tmp_path / "field_labels.npy", truth.repeat(2, axis=0).repeat(2, axis=1))
-    command = [sys.executable, str(ROOT / "benchmarks" / "quality.py"), "--smoke", "--seeds=2"]
+    command = [sys.executable, "-m", "studies.quality.study", "--smoke", "--seeds=2"]
     command += [f"--real=field={tmp_path / 'field.npy'}", "--only=real,leaves"]
     command += [f"--out={tmp_path / 'out'}"]
     environment = {**os.environ, "DGC_CACHE": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
 
     def run(*more: str) -> tuple[str, dict]:
-        done = subprocess.run([*command, *more], capture_output=True, text=True, env=environment)
+        done = subprocess.run(
+            [*command, *more], capture_output=True, text=True, env=environment, cwd=ROOT
+        )
         assert done.returncode == 0, done.stderr
         path = tmp_path / "out" / "quality.json"
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

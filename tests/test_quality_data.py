@@ -1,16 +1,11 @@
 """The benchmark of quality finds data sets in a folder, and numbers their classes without gaps."""
 
 import pathlib
-import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
-sys.path.append(str(ROOT / "benchmarks"))  # scripts, no package
-
-import data_sets
-import vein_leaves
+from studies.quality import data_sets, vein_leaves
 
 
 def write_scene(folder: pathlib.Path, name: str, bands: int, labels: np.ndarray | None) -> None:

@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from baselines import FIXED, METHODS, UNMERGED
-from data_sets import LEAVES, VEINS
+from studies.quality.baselines import FIXED, METHODS, UNMERGED
+from studies.quality.data_sets import LEAVES, VEINS
 
 DGC = "DGC"
 START = "start (0 steps)"

@@ -17,12 +17,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import agreement
-import baselines
 import ml_collections
 import numpy as np
 import rich.console
-from data_sets import LEAVES, VEINS, Data, Overrides, Veins
 
 from configs import default
 from dgc_jax.apply.segmenter import from_model
@@ -33,6 +30,8 @@ from dgc_jax.files import replacing
 from dgc_jax.model.normalisation import bin_weights
 from dgc_jax.model.tree import cut_tree
 from dgc_jax.train import loop, options
+from studies.quality import agreement, baselines
+from studies.quality.data_sets import LEAVES, VEINS, Data, Overrides, Veins
 
 SAMPLE = 50_000
 """Pixels that a baseline is fitted to."""
@@ -311,7 +310,7 @@ def _file_name(job: Job, settings: str) -> str:
 
 def commit() -> str:
     """The commit that is measured, with a plus sign if files differ from it."""
-    folder = pathlib.Path(__file__).parents[1]
+    folder = pathlib.Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]

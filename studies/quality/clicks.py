@@ -1,13 +1,13 @@
 """How good a map becomes when a few pixels of every class are clicked: `dgc name`, measured.
 
-    python benchmarks/clicks.py --real-folder SCENES --real samson=samson.mat:samson.mat:S_GT
+    python -m studies.quality.clicks --real-folder SCENES --real samson=samson.mat:samson.mat:S_GT
 
 Of every data set a model is trained without labels (`configs/default.py`, one for each of two
 seeds). Then 1, 3 and 10 labelled pixels of every class are drawn at random, 20 times, and all
 others are to be told from them: by naming the trained clusters along their tree
 (`dgc_jax.model.naming`), by the nearest clicked spectrum, and by a random forest of the clicked
 spectra. Accuracy is that over the labelled pixels that were not clicked. It goes to
-`benchmarks/results/quality.json`, from which `python benchmarks/quality.py --render` makes
+`studies/quality/quality.json`, from which `python -m studies.quality.study --render` makes
 `docs/quality.md`.
 """
 
@@ -15,23 +15,19 @@ import argparse
 import json
 import os
 import pathlib
-import sys
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 
-import agreement  # noqa: E402
-import baselines  # noqa: E402
-import data_sets  # noqa: E402
-import numpy as np  # noqa: E402
-from quality import real_sets, save  # noqa: E402
-from rows import commit, train_and_map  # noqa: E402
-from sklearn.ensemble import RandomForestClassifier  # noqa: E402
-from sklearn.neighbors import KNeighborsClassifier  # noqa: E402
+from configs import default
+from dgc_jax.model.naming import name_leaves
+from studies.quality import agreement, baselines, data_sets
+from studies.quality.rows import commit, train_and_map
+from studies.quality.study import real_sets, save
 
-from configs import default  # noqa: E402
-from dgc_jax.model.naming import name_leaves  # noqa: E402
+ROOT = pathlib.Path(__file__).parents[2]
 
 CLICKS = (1, 3, 10)
 METHODS = ("named clusters", "nearest spectrum", "random forest")
@@ -140,7 +136,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--steps", type=int, help="of training; the default recipe's unless told")
-    parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "quality.json"))
+    parser.add_argument("--out", default=str(ROOT / "studies" / "quality" / "quality.json"))
     args = parser.parse_args()
     rows = {}
     for name, of in real_sets(args).items():

@@ -12,9 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import agreement
 import numpy as np
-import vein_leaves
 
 from configs import default
 from dgc_jax.data.formats.detect import scene_name
@@ -22,6 +20,7 @@ from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.data.simulation.leaves import BACKGROUND, CLASSES, Leaves, cache_folder, ensure
 from dgc_jax.errors import InputError
 from dgc_jax.train import options
+from studies.quality import agreement, vein_leaves
 
 Overrides = Mapping[str, Any]
 

@@ -6,10 +6,10 @@ Every number and verdict is computed here and in `quality_tables`; nothing is ju
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import quality_tables as tables
-from baselines import MERGED, METHODS, PLAIN, UNMERGED
-from data_sets import LEAVES, VEINS
-from quality_tables import ACCURACY, BT, CHANGES, DGC, EACH, LESION, STRAY, mean, values
+from studies.quality import tables
+from studies.quality.baselines import MERGED, METHODS, PLAIN, UNMERGED
+from studies.quality.data_sets import LEAVES, VEINS
+from studies.quality.tables import ACCURACY, BT, CHANGES, DGC, EACH, LESION, STRAY, mean, values
 
 _MEASURES = """
 - *accuracy at K*: share of the labelled pixels whose cluster stands for their class, K = the number
@@ -43,7 +43,7 @@ def page(results: dict[str, Any]) -> str:
     """The page, as Markdown."""
     about = results["about"]
     if not about:
-        return "# Quality\n\nNothing is measured yet; run `python benchmarks/quality.py`.\n"
+        return "# Quality\n\nNothing is measured yet; run `python -m studies.quality.study`.\n"
     commits = sorted({row["commit"] for row in results["rows"].values()})
     sets = "\n".join(
         f"- *{name}*: {of['scenes']} simulated leaf scenes of {of['size']} x {of['size']} pixels "
@@ -61,7 +61,7 @@ def page(results: dict[str, Any]) -> str:
         truth = f"\nThe true maps have {about['truth_stray']:.0f} stray regions a megapixel.\n"
     return f"""# Quality
 
-{smoke}Written by `python benchmarks/quality.py` from `benchmarks/results/quality.json`.
+{smoke}Written by `python -m studies.quality.study` from `studies/quality/quality.json`.
 Measured until {about["date"]} at {", ".join(commits) or "no commit"} on {about["machine"]};
 {versions}. Training sees no label. One fixed setting for all data, that of `configs/default.py`:
 {config["clusters.train"]} trained clusters, at most {config["train.steps"]} steps.
@@ -91,7 +91,7 @@ applied to all; the tables are those of the first.
 {tables.generalisation(results)}
 ## Vein leaves
 
-A second simulator, made apart from the first (`benchmarks/vein_leaves.py`): {veins["scenes"]}
+A second simulator, made apart from the first (`studies/quality/vein_leaves.py`): {veins["scenes"]}
 scenes of {veins["size"]} x {veins["size"]} pixels and {veins["bands"]} bands, seed {veins["seed"]}.
 {tables.leaves(results, "veins", VEINS, ("4", "5", "6"))}
 ## Start against end
@@ -106,7 +106,7 @@ that are no anomaly data; with one seed small differences may be chance.
 
 
 def clicks(results: dict[str, Any]) -> str:
-    """How far a few named pixels get, from `benchmarks/clicks.py`; "" if it has not run."""
+    """How far a few named pixels get, from `studies/quality/clicks.py`; "" if it has not run."""
     found = results.get("clicks")
     if not found:
         return ""
@@ -122,7 +122,7 @@ def clicks(results: dict[str, Any]) -> str:
     table.insert(1, "|" + " --- |" * len(lines[0]))
     return f"""## Names from a few clicks
 
-Written by `python benchmarks/clicks.py` at {found["commit"]}: accuracy over the labelled pixels
+Written by `python -m studies.quality.clicks` at {found["commit"]}: accuracy over labelled pixels
 that were not clicked, mean of {found["draws"]} random draws of clicks for each of {found["seeds"]}
 trainings, in brackets that which nine draws in ten exceed. The clusters of one training are named
 by `dgc name`'s rule (`dgc_jax.model.naming`); the rivals see the clicked spectra alone.

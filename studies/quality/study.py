@@ -1,6 +1,6 @@
 """How good the clusters are: DGC, its own start, baselines, ablations; results and their page.
 
-    python benchmarks/quality.py --real-folder SCENES --real samson=samson.mat:samson.mat:S_GT
+    python -m studies.quality.study --real-folder SCENES --real samson=samson.mat:samson.mat:S_GT
 
 No label is used but to score. Every training takes `configs/default.py` with the overrides that
 its row names. A *row* is one training or one fit of a baseline; it is written to `quality.json`
@@ -20,23 +20,20 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+import jax
 
-import agreement  # noqa: E402
-import baselines  # noqa: E402
-import data_sets  # noqa: E402
-import jax  # noqa: E402
-import quality_page  # noqa: E402
-import quality_tables  # noqa: E402
-from data_sets import LEAVES, VEINS, DataSet, Overrides, Veins  # noqa: E402
-from rows import Job, Settings, defaults, fingerprint, kind, measured, plain  # noqa: E402
+from configs import default, paper
+from dgc_jax.data.simulation.leaves import Leaves, cache_folder
+from dgc_jax.errors import InputError
+from dgc_jax.files import replacing
+from dgc_jax.train import options
+from studies.quality import agreement, baselines, data_sets
+from studies.quality import page as quality_page
+from studies.quality import tables as quality_tables
+from studies.quality.data_sets import LEAVES, VEINS, DataSet, Overrides, Veins
+from studies.quality.rows import Job, Settings, defaults, fingerprint, kind, measured, plain
 
-from configs import default, paper  # noqa: E402
-from dgc_jax.data.simulation.leaves import Leaves, cache_folder  # noqa: E402
-from dgc_jax.errors import InputError  # noqa: E402
-from dgc_jax.files import replacing  # noqa: E402
-from dgc_jax.train import options  # noqa: E402
+ROOT = pathlib.Path(__file__).parents[2]
 
 PARTS = ("real", "leaves", "veins", "ablations")
 
@@ -171,7 +168,7 @@ def about(
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--out", help="folder of quality.json; default: benchmarks/results")
+    parser.add_argument("--out", help="folder of quality.json; default: studies/quality")
     parser.add_argument("--page", help="default: docs/quality.md; with --smoke OUT/quality.md")
     parser.add_argument("--seeds", type=int, help="of the leaves; default: 5; with --smoke 1")
     parser.add_argument("--vein-seeds", type=int, help="default: 3; with --smoke 1")
@@ -196,7 +193,7 @@ def arguments() -> argparse.Namespace:
         if getattr(args, name) is None:
             setattr(args, name, 1 if args.smoke else number)
     args.out = args.out or str(
-        pathlib.Path(cache_folder(), "smoke") if args.smoke else ROOT / "benchmarks" / "results"
+        pathlib.Path(cache_folder(), "smoke") if args.smoke else ROOT / "studies" / "quality"
     )
     args.page = args.page or str(
         pathlib.Path(args.out, "quality.md") if args.smoke else ROOT / "docs" / "quality.md"

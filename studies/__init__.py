@@ -1,0 +1,1 @@
+"""Studies of what the method does, each with its page in docs/."""

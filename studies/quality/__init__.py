@@ -1,0 +1,1 @@
+"""How good the clusters are: `python -m studies.quality.study`, and docs/quality.md."""
