@@ -121,7 +121,7 @@ def _run(
             manifest.begin(workdir, "results", "run", [_SUMMARY])
     segmenter = load(workdir)
     with phase(console, "fitting plain k-means, to compare with"):
-        centres = _rival(segmenter, trained.scenes)
+        centres = _rival(segmenter, trained.scenes, workdir)
     summaries, wrong, portraits = segment_scenes(
         segmenter,
         trained.scenes,
@@ -248,9 +248,12 @@ def _why_unfinished(
     return why
 
 
-def _rival(segmenter: Segmenter, scenes: Sequence[Scene]) -> np.ndarray | None:
+def _rival(segmenter: Segmenter, scenes: Sequence[Scene], workdir: str) -> np.ndarray | None:
     """The centres of plain k-means, fitted by the first process; None: too few pixels."""
-    centres = rival.fit(segmenter, [s.cube for s in scenes]) if processes.first() else None
+    centres = None
+    with processes.agreeing(f"--workdir={workdir}"):
+        if processes.first():
+            centres = rival.fit(segmenter, [scene.cube for scene in scenes])
     given = np.zeros((segmenter.clusters, segmenter.bands)) if centres is None else centres
     there = processes.summed(np.array([centres is not None], np.int64))
     given = processes.summed(np.asarray(given, np.float64))

@@ -9,11 +9,12 @@ keep all of them busy, and one scene of many tiles does as well:
     process 1   tiles 1, 3, 5 of scene 0   maps and spectra of scene 1
                 tiles 0, 2, 4 of scene 1
 
-Every scene is read once. Of many processes, the labels of a scene go through one zarr store
-`<folder>/.<scene>.labels`, of which a tile is a chunk, and how sure they are through
-`.<scene>.confidence`; what else each has gathered goes through `.<scene>.parts/<process>.npz` and
-is merged by the process that writes the scene, and by the first one for the report. No two
-processes write the same file. The folder is one that all machines share.
+Every scene is read once; with a sieve a second time, for the spectra of what it leaves. Of many
+processes, the labels of a scene go through one zarr store `<folder>/.<scene>.labels`, of which a
+tile is a chunk, and how sure they are through `.<scene>.confidence`; what else each has gathered
+goes through `.<scene>.parts/<process>.npz` and is merged by the process that writes the scene, and
+by the first one for the report. No two processes write the same file. The folder is one that all
+machines share.
 """
 
 import contextlib
@@ -120,11 +121,62 @@ def segment_scenes(
     def whole(number: int) -> Gathered:
         """What all processes have gathered of a scene."""
         gathered = labelled[number]
-        assert gathered is not None
         for other in range(count):
             if other != index:
                 gather.absorb(_part(folder, names[number], other), gathered.parts())
         return gathered
+
+    def opened(number: int) -> Cube:
+        """A scene; what is to be done with it goes into `plans`."""
+        cube = open_scene(scenes[number])
+        names[number] = cube.name
+        if again:
+            plans[number] = results.plan(
+                segmenter, cube, folder, formats, smallest=smallest, confidence=confidence
+            )
+        if processes.first():
+            begun[number] = results.made_from(segmenter, cube, smallest)
+        return segmenter.adapt(cube)
+
+    def walked(number: int, cube: Cube) -> Gathered:
+        """What this process gathers of a scene, which the others find beside the maps."""
+        _, wanted, sure = plans[number]
+        gathered = results.begin(
+            segmenter,
+            cube,
+            wanted,
+            smallest=smallest,
+            portrait=None if portrait_of is None else portrait_of(scenes[number]),
+            confidence=sure,
+            into=None if alone else _shared(segmenter, cube, folder, sure),
+        )
+        with contextlib.nullcontext() if alone else _writing(folder, cube.name):
+            gathered.walk(segmenter, cube, ((index + number) % count, count))
+            if not alone:
+                gather.write(_part(folder, cube.name, index), gathered.parts())
+        return gathered
+
+    def write(number: int, cube: Cube) -> None:
+        """Writes a scene that all have walked, or reads the maps that are finished."""
+        if number in labelled:
+            labels, summary = results.write(
+                segmenter, cube, whole(number), folder, plans[number].formats, smallest=smallest
+            )
+        else:
+            labels = results.read_map(folder, cube.name, formats, cube.shape[:2])
+            summary = results.summarise(segmenter, cube, labels)
+        spectra = summary.spectra
+        pixels[number], moments[number] = spectra.count, (spectra.mean, spectra.squares)
+        if alone:
+            finish([number])
+        if done is not None:
+            done(cube, plans[number], labels)
+
+    def portrait(number: int, *, merged: bool) -> Portrait:
+        """The portrait of a scene, which is all that is kept of it for the report."""
+        found = (labelled[number] if merged else whole(number)).portrait
+        assert found is not None
+        return found
 
     starts = range(0, len(scenes), count)
     shown = rich.progress.track(
@@ -133,74 +185,34 @@ def segment_scenes(
     for start in track(starts, "segmenting", console) if alone else shown:
         group = range(start, min(start + count, len(scenes)))
         cubes: dict[int, Cube] = {}
+        labelled: dict[int, Gathered] = {}
         plans = {number: Plan("", tuple(formats), confidence) for number in group}
         for number in group:
             with told(number):
-                cube = open_scene(scenes[number])
-                names[number] = cube.name
-                if again:
-                    plans[number] = results.plan(
-                        segmenter, cube, folder, formats, smallest=smallest, confidence=confidence
-                    )
-                if processes.first():
-                    begun[number] = results.made_from(segmenter, cube, smallest)
-                cubes[number] = segmenter.adapt(cube)
+                cubes[number] = opened(number)
         plans = _agreed(plans)
         every |= plans
-        labelled: dict[int, Gathered | None] = {}
         for number, cube in cubes.items():
-            why, wanted, with_confidence = plans[number]
+            why, wanted, sure = plans[number]
             if why is None and portrait_of is None:
-                labelled[number] = None
                 continue
             if processes.first():
-                files = results.files(cube.name, wanted, segmenter, confidence=with_confidence)
+                files = results.files(cube.name, wanted, segmenter, confidence=sure)
                 manifest.begin(folder, "maps", cube.name, files)
             with told(number):
-                gathered = results.begin(
-                    segmenter,
-                    cube,
-                    wanted,
-                    smallest=smallest,
-                    portrait=None if portrait_of is None else portrait_of(scenes[number]),
-                    confidence=with_confidence,
-                    into=None if alone else _shared(segmenter, cube, folder, with_confidence),
-                )
-                with contextlib.nullcontext() if alone else _writing(folder, cube.name):
-                    gathered.walk(segmenter, cube, ((index + number) % count, count))
-                    if not alone:
-                        gather.write(_part(folder, cube.name, index), gathered.parts())
-                labelled[number] = gathered
+                labelled[number] = walked(number, cube)
         _share(why_not)
         if not alone:
             finish(range(start))
         mine = start + index
         if mine in group and why_not[mine] is None:
             with told(mine):
-                cube, gathered_before = cubes[mine], labelled[mine]
-                if gathered_before is None:
-                    labels = results.read_map(folder, cube.name, formats, cube.shape[:2])
-                    summary = results.summarise(segmenter, cube, labels)
-                else:
-                    labels, summary = results.write(
-                        segmenter, cube, whole(mine), folder, plans[mine].formats, smallest=smallest
-                    )
-                spectra = summary.spectra
-                pixels[mine], moments[mine] = spectra.count, (spectra.mean, spectra.squares)
-                if done is not None:
-                    if alone:
-                        finish([mine])
-                    done(cube, plans[mine], labels)
+                write(mine, cubes[mine])
         if portrait_of is not None and processes.first():
             for number in group:
                 if why_not[number] is None:
                     with told(number):
-                        seen = labelled[number] if number == mine else whole(number)
-                        assert seen is not None
-                        assert seen.portrait is not None
-                        portraits.append(seen.portrait)
-        if alone:
-            finish(group)
+                        portraits.append(portrait(number, merged=number == mine))
     _share(why_not)
     finish(range(len(scenes)))
     if processes.first():
