@@ -91,7 +91,7 @@ def write(path: str, accumulators: Mapping[str, Accumulator]) -> None:
     }
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def absorb(path: str, accumulators: Mapping[str, Accumulator]) -> None:

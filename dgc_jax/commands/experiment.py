@@ -254,10 +254,11 @@ def _rival(segmenter: Segmenter, scenes: Sequence[Scene], workdir: str) -> np.nd
     with processes.agreeing(f"--workdir={workdir}"):
         if processes.first():
             centres = rival.fit(segmenter, [scene.cube for scene in scenes])
-    given = np.zeros((segmenter.clusters, segmenter.bands)) if centres is None else centres
-    there = processes.summed(np.array([centres is not None], np.int64))
-    given = processes.summed(np.asarray(given, np.float64))
-    return given if there[0] else None
+    # k-means drops clusters that have become empty, so their number is shared, too.
+    own = 0 if centres is None else len(centres)
+    number = int(processes.summed(np.array([own], np.int64))[0])
+    given = np.zeros((number, segmenter.bands)) if centres is None else centres
+    return processes.summed(np.asarray(given, np.float64)) if number else None
 
 
 def _raise(error: InputError) -> None:

@@ -196,10 +196,10 @@ def segment_scenes(
             why, wanted, sure = plans[number]
             if why is None and portrait_of is None:
                 continue
-            if processes.first():
-                files = results.files(cube.name, wanted, segmenter, confidence=sure)
-                manifest.begin(folder, "maps", cube.name, files)
             with told(number):
+                if processes.first():
+                    files = results.files(cube.name, wanted, segmenter, confidence=sure)
+                    manifest.begin(folder, "maps", cube.name, files)
                 labelled[number] = walked(number, cube)
         _share(why_not)
         if not alone:

@@ -155,6 +155,10 @@ class Portrait:
         self._spectra[into] = np.where(labels[at][..., None] > 0, sampled, 0)
         self._shares[into] = np.round(255 * np.asarray(tile.finest.probabilities)[at])
 
+    def walked(self) -> None:
+        """Lets go of what only a walk needs; with many processes each walks a part."""
+        self._truth = None
+
     def state(self) -> dict[str, np.ndarray]:
         """The arrays that hold what was gathered."""
         kept = {name: getattr(self, f"_{name}") for name in _KEPT}

@@ -162,6 +162,8 @@ class Gathered(NamedTuple):
         seen = self.portrait is not None
         tiles = segmenter.walk(cube, part=part, confidence=self.confidence or seen, finest=seen)
         gather.feed(tiles, [self.labels, *self.parts().values()])
+        if self.portrait is not None:
+            self.portrait.walked()
 
 
 def begin(
