@@ -431,7 +431,7 @@ def test_models_say_their_format_and_one_of_a_later_version_is_refused(
     old = load(str(tmp_path))
     assert old.identity == segmenter.identity
     np.testing.assert_array_equal(old.segment(scene), segmenter.segment(scene))
-    path.write_text(json.dumps(about | {"format": FORMAT + 1}))
+    path.write_text(json.dumps({"format": FORMAT + 1}))  # the rest may be otherwise
     with pytest.raises(InputError, match=f"found one of format {FORMAT + 1}, .* update dgc_jax"):
         load(str(tmp_path))
 

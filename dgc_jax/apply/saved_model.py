@@ -70,6 +70,12 @@ def save_model(workdir: str, model: SavedModel) -> None:
         os.rename(temporary, folder)
 
 
+class _Version(TypedDict):
+    """What is read first: the rest may be otherwise in a later format."""
+
+    format: NotRequired[int]
+
+
 class _About(TypedDict):
     """What `about.json` holds."""
 
@@ -101,6 +107,8 @@ def load_model(workdir: str) -> SavedModel:
     remedy = "copy the run again, or delete that folder and repeat the run's command"
     path = os.path.join(folder, storage.ABOUT)
     try:
+        written = documents.read(path, _Version, "the description of a model", remedy)
+        _check_format(path, written.get("format", 0))
         about = documents.read(path, _About, "the description of a model", remedy)
     except FileNotFoundError:
         started = os.path.isfile(os.path.join(workdir, "config.json"))
@@ -113,12 +121,7 @@ def load_model(workdir: str) -> SavedModel:
         raise InputError(
             f"{workdir}: expected the workdir of a finished run, found {found}; {todo}."
         ) from None
-    written = about.pop("format", 0)
-    if written > FORMAT:
-        raise InputError(
-            f"{path}: expected a model of format {FORMAT} or earlier, found one of format "
-            f"{written}, which a later version of dgc_jax has written; update dgc_jax."
-        )
+    about.pop("format", None)
     kept = about.pop("checksums", None)
     place, me = os.path.join(folder, "arrays"), _alone()  # which fails where there is no device
     storage.quieten()
@@ -137,6 +140,15 @@ def load_model(workdir: str) -> SavedModel:
     with reading(path, remedy):
         _check_about(about, len(arrays["centroids"]))
     return SavedModel(arrays, about)
+
+
+def _check_format(path: str, written: int) -> None:
+    """Refuses what a later version has written."""
+    if written > FORMAT:
+        raise InputError(
+            f"{path}: expected a model of format {FORMAT} or earlier, found one of format "
+            f"{written}, which a later version of dgc_jax has written; update dgc_jax."
+        )
 
 
 def _check_about(about: Mapping[str, Any], clusters: int) -> None:

@@ -323,7 +323,7 @@ def _store(path: str, dtype: type, shape: tuple[int, ...], side: int) -> ts.Tens
 
 def clean(folder: str) -> None:
     """Removes the stores of a folder, before a job begins and when its maps are written."""
-    for suffix in _SUFFIXES:
+    for suffix in (*_SUFFIXES, ".doubts"):  # the last one of earlier versions
         for path in glob.glob(os.path.join(glob.escape(folder), f".*{suffix}")):
             shutil.rmtree(path, ignore_errors=True)
 
