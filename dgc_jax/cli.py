@@ -191,10 +191,9 @@ def segment(
     Scenes are read as those of the training were, unless options say otherwise. Safe to interrupt
     and run again: finished scenes are skipped.
     """
+    # Only here: JAX takes a second to import.
     from dgc_jax import processes
-    from dgc_jax.commands.segment import (
-        segment as segment_scenes,  # only here: JAX takes a second to import
-    )
+    from dgc_jax.commands.segment import segment as segment_scenes
 
     with processes.joined(coordinator, num_processes, process_id, detect=distributed):
         console = terminal.Console()
@@ -251,9 +250,8 @@ def evaluate(
     **reading: str | None,
 ) -> None:
     """Score the finished run WORKDIR against label maps, on its own scenes or on SCENES."""
-    from dgc_jax.commands.evaluate import (
-        evaluate as score,  # only here: JAX takes a second to import
-    )
+    # Only here: JAX takes a second to import.
+    from dgc_jax.commands.evaluate import evaluate as score
     from dgc_jax.show.tables import print_scores
 
     console = terminal.Console()

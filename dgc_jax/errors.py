@@ -136,6 +136,30 @@ def unwritten(path: str | os.PathLike[str], error: Exception) -> Exception:
 
 
 @contextlib.contextmanager
+def writing(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
+    """The boundary to libraries that write; they raise what `unwritten` takes, or a `ValueError`.
+
+    Args:
+        path: is written.
+        remedy: what to do if it cannot be, to end the sentence with.
+
+    Raises:
+        InputError: it cannot be written.
+        StorageError: the disk is full.
+    """
+    try:
+        yield
+    except (InputError, StorageError):
+        raise
+    except (OSError, ValueError) as error:
+        if is_full(error):
+            raise unwritten(path, error) from error
+        raise InputError(
+            f"{os.fspath(path)} cannot be written ({reason(error)}): {remedy}."
+        ) from error
+
+
+@contextlib.contextmanager
 def reading(what: str, remedy: str = "copy or download it again") -> Iterator[None]:
     """The boundary to what others have written: whatever a library raises becomes one sentence.
 

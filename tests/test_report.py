@@ -50,6 +50,16 @@ def picture(url: str) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(base64.b64decode(body))))
 
 
+def written(
+    segmenter: Segmenter, scene: Scene, folder: pathlib.Path, portrait: Portrait | None
+) -> tuple[np.ndarray, results.Summary]:
+    """Labels and summary of a scene walked and written, with how sure the labels are."""
+    cube, formats = segmenter.adapt(scene.cube), ("envi", "png")
+    gathered = results.begin(segmenter, cube, formats, portrait=portrait, confidence=True)
+    gathered.walk(segmenter, cube)
+    return results.write(segmenter, cube, gathered, str(folder), formats)
+
+
 def bytes_of(shown: dict[str, object], name: str) -> np.ndarray:
     """One of a scene's maps, `[row, column]` uint8."""
     rows, columns = shown["shown"]
@@ -129,13 +139,9 @@ def test_a_scene_is_walked_once_for_its_maps_and_its_portrait(
     )
     for number, scene in enumerate(scenes):
         portrait = Portrait(segmenter, scene)
-        labels, both = results.segment_scene(
-            segmenter, scene.cube, str(tmp_path / "both"), portrait=portrait, confidence=True
-        )
+        labels, both = written(segmenter, scene, tmp_path / "both", portrait)
         assert len(walks) == 2 * number + 1
-        plain, alone = results.segment_scene(
-            segmenter, scene.cube, str(tmp_path / "alone"), confidence=True
-        )
+        plain, alone = written(segmenter, scene, tmp_path / "alone", None)
         np.testing.assert_array_equal(labels, plain)
         np.testing.assert_array_equal(segmenter.tree.shown[portrait._labels], plain)
         assert both.areas == alone.areas

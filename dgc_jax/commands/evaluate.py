@@ -1,6 +1,8 @@
 """A finished run scored against label maps: `dgc evaluate`.
 
-evaluate("runs/dgc4", "{stem}_labels.png")["scores"]["mean_iou"]
+    evaluate("runs/dgc4", "{stem}_labels.png")["scores"]["mean_iou"]
+
+Scenes are read as those of the training were, as far as nothing else is said.
 """
 
 import os

@@ -1,6 +1,8 @@
 """A finished run seen more coarsely, or under other names: `dgc merge`.
 
-merge("runs/dgc16", clusters=4)
+    merge("runs/dgc16", clusters=4)
+
+Nothing is trained or segmented; a view is a small file.
 """
 
 import itertools

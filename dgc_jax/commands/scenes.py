@@ -22,7 +22,7 @@ import glob
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,7 +36,7 @@ from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import Spectra
 from dgc_jax.apply.tiles import Tile
 from dgc_jax.data.cube import Cube
-from dgc_jax.errors import InputError, StorageError, is_full, unwritten
+from dgc_jax.errors import InputError, writing
 from dgc_jax.names import utf8_path
 from dgc_jax.phases import track
 from dgc_jax.show import confidence as confidences
@@ -46,6 +46,7 @@ from dgc_jax.show.results import FORMATS, Gathered, Plan, Summary
 
 S = TypeVar("S")
 _SUFFIXES = (".labels", ".confidence", ".parts")
+_REMEDY = "name a folder that all processes can write to"
 
 
 def tell(error: InputError) -> None:
@@ -108,6 +109,9 @@ def segment_scenes(
             source, plan = begun.pop(number, None), every[number]
             if source is not None and plan.why is not None and why_not[number] is None:
                 results.finish(segmenter, names[number], folder, source, *plan[1:])
+            if source is not None and not alone:
+                for suffix in _SUFFIXES:  # the parts of all scenes would fill the disk
+                    shutil.rmtree(_beside(folder, names[number], suffix), ignore_errors=True)
 
     @contextlib.contextmanager
     def told(number: int) -> Iterator[None]:
@@ -118,13 +122,11 @@ def segment_scenes(
             why_not[number] = str(error)
             wrong(error)
 
-    def whole(number: int) -> Gathered:
-        """What all processes have gathered of a scene."""
-        gathered = labelled[number]
+    def merge(number: int, parts: Mapping[str, gather.Accumulator]) -> None:
+        """Adds what the other processes have gathered of a scene to parts of one's own."""
         for other in range(count):
             if other != index:
-                gather.absorb(_part(folder, names[number], other), gathered.parts())
-        return gathered
+                gather.absorb(_part(folder, names[number], other), parts)
 
     def opened(number: int) -> Cube:
         """A scene; what is to be done with it goes into `plans`."""
@@ -148,19 +150,22 @@ def segment_scenes(
             smallest=smallest,
             portrait=None if portrait_of is None else portrait_of(scenes[number]),
             confidence=sure,
-            into=None if alone else _shared(segmenter, cube, folder, sure),
+            into=None if alone else _SharedMaps(segmenter, cube, folder, sure),
         )
-        with contextlib.nullcontext() if alone else _writing(folder, cube.name):
-            gathered.walk(segmenter, cube, ((index + number) % count, count))
-            if not alone:
-                gather.write(_part(folder, cube.name, index), gathered.parts())
+        gathered.walk(segmenter, cube, ((index + number) % count, count))
+        if not alone:
+            path = _part(folder, cube.name, index)
+            with writing(path, _REMEDY):
+                gather.write(path, gathered.parts())
         return gathered
 
     def write(number: int, cube: Cube) -> None:
         """Writes a scene that all have walked, or reads the maps that are finished."""
         if number in labelled:
+            gathered = labelled[number]
+            merge(number, gathered.parts())
             labels, summary = results.write(
-                segmenter, cube, whole(number), folder, plans[number].formats, smallest=smallest
+                segmenter, cube, gathered, folder, plans[number].formats, smallest=smallest
             )
         else:
             labels = results.read_map(folder, cube.name, formats, cube.shape[:2])
@@ -174,8 +179,10 @@ def segment_scenes(
 
     def portrait(number: int, *, merged: bool) -> Portrait:
         """The portrait of a scene, which is all that is kept of it for the report."""
-        found = (labelled[number] if merged else whole(number)).portrait
+        found = labelled[number].portrait
         assert found is not None
+        if not merged:
+            merge(number, {"portrait": found})
         return found
 
     starts = range(0, len(scenes), count)
@@ -255,52 +262,40 @@ def _agreed(plans: dict[int, Plan]) -> dict[int, Plan]:
 class _SharedMaps:
     """Labels, and perhaps how sure they are, of which several processes write tiles."""
 
-    def __init__(self, labels: ts.TensorStore, confidence: ts.TensorStore | None) -> None:
-        self._labels, self._confidence = labels, confidence
+    def __init__(self, segmenter: Segmenter, cube: Cube, folder: str, confidence: bool) -> None:
+        """Opens the stores. Nobody waits for them: whoever comes first makes them."""
+        shape = cube.shape[:2]
+        bands: dict[str, tuple[type, tuple[int, ...]]] = {".labels": (np.uint8, shape)}
+        if confidence:
+            bands[".confidence"] = (np.float32, (len(confidences.BANDS), *shape))
+        self._path = os.path.join(os.path.abspath(folder), f".{cube.name}")
+        with writing(self._path, _REMEDY):
+            self._stores = [
+                _store(self._path + suffix, *of, segmenter.tile_side(cube))
+                for suffix, of in bands.items()
+            ]
 
     def add(self, tile: Tile) -> None:
         height, width = tile.labels.shape
         at = np.s_[..., tile.row : tile.row + height, tile.column : tile.column + width]
-        self._labels[at].write(tile.labels).result()
-        if self._confidence is not None:
-            self._confidence[at].write(confidences.bands_of(tile)).result()
+        with writing(self._path, _REMEDY):
+            self._stores[0][at].write(tile.labels).result()
+            for confidence in self._stores[1:]:
+                confidence[at].write(confidences.bands_of(tile)).result()
 
     def whole(self) -> tuple[np.ndarray, np.ndarray | None]:
-        confidence = None if self._confidence is None else self._confidence.read().result()
-        return self._labels.read().result(), confidence
+        labels, *confidence = (store.read().result() for store in self._stores)
+        return labels, confidence[0] if confidence else None
 
 
-def _shared(segmenter: Segmenter, cube: Cube, folder: str, confidence: bool) -> _SharedMaps:
-    """The stores of a scene. Nobody waits for them: whoever comes first makes them."""
-    path = os.path.join(os.path.abspath(folder), f".{cube.name}")
-    side, shape = segmenter.tile_side(cube), cube.shape[:2]  # of a tile and of a chunk
-    with _writing(folder, cube.name):
-        labels, stored = _store(path + _SUFFIXES[0], np.uint8, shape, side), None
-        if confidence:
-            stored = _store(path + _SUFFIXES[1], np.float32, (len(confidences.BANDS), *shape), side)
-    return _SharedMaps(labels, stored)
+def _beside(folder: str, name: str, suffix: str) -> str:
+    """Where processes share what they have of a scene; `suffix` is one of `_SUFFIXES`."""
+    return os.path.join(os.path.abspath(folder), f".{name}{suffix}")
 
 
 def _part(folder: str, name: str, process: int) -> str:
     """The file of what a process has gathered of a scene."""
-    return os.path.join(folder, f".{name}{_SUFFIXES[2]}", f"{process}.npz")
-
-
-@contextlib.contextmanager
-def _writing(folder: str, name: str) -> Iterator[None]:
-    """Says which folder cannot be written to."""
-    path = os.path.join(os.path.abspath(folder), f".{name}")
-    try:
-        yield
-    except (InputError, StorageError):
-        raise
-    except (OSError, ValueError) as error:
-        if is_full(error):
-            raise unwritten(path, error) from error
-        reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
-        raise InputError(
-            f"{path} cannot be written ({reason}): name a folder that all processes can write to."
-        ) from error
+    return os.path.join(_beside(folder, name, ".parts"), f"{process}.npz")
 
 
 def _store(path: str, dtype: type, shape: tuple[int, ...], side: int) -> ts.TensorStore:

@@ -18,7 +18,7 @@ import rich.console
 from dgc_jax import lock, manifest, processes, terminal
 from dgc_jax.apply import likeness, view
 from dgc_jax.apply.segmenter import Segmenter, load
-from dgc_jax.commands.reading import READING, given
+from dgc_jax.commands.reading import BESIDE, READING, given
 from dgc_jax.commands.scenes import clean, segment_scenes
 from dgc_jax.config import stored
 from dgc_jax.data import empty_bands
@@ -107,7 +107,7 @@ def segment(
         )
     trained = stored(segmenter.config).data
     how = {name: getattr(trained, name) for name in READING} | given(reading)
-    beside = (how["mask"], how["dark"], how["white"])
+    beside = tuple(how[name] for name in BESIDE)
     paths = find_scenes(scenes, companions=("{stem}_labels.*", trained.labels, *beside))
     processes.same("SCENES", " ".join(map(scene_name, paths)))
     with contextlib.ExitStack() as stack:

@@ -24,7 +24,7 @@ import tensorstore as ts
 from dgc_jax import manifest
 from dgc_jax.data import checksums, provenance
 from dgc_jax.data.cube import Cube
-from dgc_jax.errors import InputError, StorageError, is_full, unwritten
+from dgc_jax.errors import InputError, writing
 from dgc_jax.names import utf8_path
 
 _SHARD_BYTES = 64 * 2**20
@@ -156,7 +156,7 @@ def prepare(
         return False
     manifest.refuse_clashes(out, "--out", wanted)
     unfinished = f"{path}.part"
-    try:
+    with writing(path, "check the folder's permissions and free space"):
         os.makedirs(out, exist_ok=True)
         manifest.begin(out, "prepared", cube.name, [file])
         store = create_store(
@@ -173,15 +173,6 @@ def prepare(
         shutil.rmtree(path, ignore_errors=True)
         os.rename(unfinished, path)
         manifest.finish(out, "prepared", cube.name, source, [file])
-    except (InputError, StorageError):
-        raise
-    except (OSError, ValueError) as error:
-        if is_full(error):
-            raise unwritten(path, error) from error
-        reason = str(error).splitlines()[0].partition(" [")[0].rstrip(".")
-        raise InputError(
-            f"{path} cannot be written ({reason}): check the folder's permissions and free space."
-        ) from error
     return True
 
 

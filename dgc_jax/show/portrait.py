@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from dgc_jax.apply import metrics
+from dgc_jax.apply.gather import feed
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import Spectra, combine, empty, measure
 from dgc_jax.apply.tiles import Tile
@@ -113,8 +114,8 @@ class Portrait:
 
     def look(self, segmenter: Segmenter, cube: Cube) -> None:
         """Walks the whole scene; arguments as when the portrait was begun."""
-        for tile in segmenter.walk(cube, confidence=True, finest=True):
-            self.add(tile)
+        feed(segmenter.walk(cube, confidence=True, finest=True), [self])
+        self.walked()
 
     def add(self, tile: Tile) -> None:
         """Adds a tile that was walked with `confidence` and `finest`."""
@@ -130,8 +131,6 @@ class Portrait:
         if self.confusion is not None and self._truth is not None:
             truth = self._truth[row : row + height, column : column + width]
             self.confusion += metrics.confusion(truth, labels, *self.confusion.shape)
-            if self.pixels.sum() == self._truth.size:
-                self._truth = None  # the last tile: full maps of all scenes would add up
         into, at = _hits((self._rows, self._columns), tile)
         self._labels[into] = labels[at]
         # Most margins are close to 1; the root of what is missing shows where they are not.
@@ -156,7 +155,7 @@ class Portrait:
         self._shares[into] = np.round(255 * np.asarray(tile.finest.probabilities)[at])
 
     def walked(self) -> None:
-        """Lets go of what only a walk needs; with many processes each walks a part."""
+        """Lets go of what only a walk needs: full maps of all scenes would add up."""
         self._truth = None
 
     def state(self) -> dict[str, np.ndarray]:

@@ -55,48 +55,6 @@ class Summary(NamedTuple):
     areas: list[tables.Area]
 
 
-def segment_scene(
-    segmenter: Segmenter,
-    cube: Cube,
-    folder: str,
-    formats: Sequence[str] = ("envi", "png"),
-    *,
-    smallest: int = 0,
-    portrait: Portrait | None = None,
-    confidence: bool = False,
-) -> tuple[np.ndarray, Summary]:
-    """Segments a scene and writes `<folder>/<scene>...` in the formats asked for.
-
-    The scene is read once; with a sieve a second time, for the spectra of what it leaves.
-
-    Args:
-        segmenter: the model.
-        cube: the scene.
-        folder: where to write; made if missing.
-        formats: some of `FORMATS`, or none of them.
-        smallest: regions of fewer pixels give way, see `dgc_jax.apply.sieve`; 0: none.
-        portrait: of the scene, not yet looked at, which is then complete.
-        confidence: also write how sure the labels are, see `dgc_jax.show.confidence`.
-
-    Returns:
-        `[row, column]` uint8 labels, 0 = no data, 1..K; and the spectra and areas of them.
-
-    Raises:
-        InputError: if the scene does not cover the model's bands, or a file cannot be written.
-    """
-    source = made_from(segmenter, cube, smallest)
-    cube = segmenter.adapt(cube)
-    names = files(cube.name, formats, segmenter, confidence=confidence)
-    manifest.begin(folder, "maps", cube.name, names)
-    gathered = begin(
-        segmenter, cube, formats, smallest=smallest, portrait=portrait, confidence=confidence
-    )
-    gathered.walk(segmenter, cube)
-    labels, summary = write(segmenter, cube, gathered, folder, formats, smallest=smallest)
-    finish(segmenter, cube.name, folder, source, formats, confidence)
-    return labels, summary
-
-
 class TileMaps:
     """The labels of a scene and how sure they are, put together from tiles in memory.
 
@@ -176,15 +134,15 @@ def begin(
     confidence: bool = False,
     into: Maps | None = None,
 ) -> Gathered:
-    """Begins to gather a scene; arguments as for `segment_scene`.
+    """Begins to gather a scene.
 
     Args:
         segmenter: the model.
         cube: the scene, on the model's bands.
-        formats: in which it will be written.
-        smallest: regions of fewer pixels will give way.
-        portrait: of the scene, not yet looked at.
-        confidence: also tell how sure the labels are.
+        formats: those of `FORMATS` in which it will be written.
+        smallest: regions of fewer pixels will give way, see `dgc_jax.apply.sieve`; 0: none.
+        portrait: of the scene, not yet looked at, which is complete after the walk.
+        confidence: also tell how sure the labels are, see `dgc_jax.show.confidence`.
         into: what puts the maps together; None: memory.
     """
     return Gathered(
@@ -207,7 +165,24 @@ def write(
     *,
     smallest: int = 0,
 ) -> tuple[np.ndarray, Summary]:
-    """Writes what was gathered of a whole scene; arguments and value as for `segment_scene`."""
+    """Writes what was gathered of a whole scene as `<folder>/<scene>...`.
+
+    With a sieve the scene is read again, for the spectra of what it leaves.
+
+    Args:
+        segmenter: the model.
+        cube: the scene, on the model's bands.
+        gathered: what was begun for the same formats and sieve, and has seen all tiles.
+        folder: where to write; made if missing.
+        formats: some of `FORMATS`, or none of them.
+        smallest: regions of fewer pixels give way; 0: none.
+
+    Returns:
+        `[row, column]` uint8 labels, 0 = no data, 1..K; and the spectra and areas of them.
+
+    Raises:
+        InputError: if a file cannot be written, or the scene not read.
+    """
     labels, confidence = gathered.labels.whole()
     if smallest >= 2:
         labels = sieve(labels, smallest)
@@ -334,7 +309,7 @@ def plan(
     smallest: int = 0,
     confidence: bool = False,
 ) -> Plan:
-    """Looks whether the maps of a scene are finished; arguments as for `segment_scene`.
+    """Looks whether the maps of a scene are finished; arguments as for `begin`.
 
     Raises:
         InputError: if the folder's manifest cannot be read.
@@ -382,7 +357,7 @@ def finish(
 
 
 def read_map(folder: str, name: str, formats: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
-    """Reads a map of `segment_scene` back, `[row, column]` uint8.
+    """Reads a map of `write` back, `[row, column]` uint8.
 
     Args:
         folder: where it was written.
