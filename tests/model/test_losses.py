@@ -342,7 +342,7 @@ def test_the_total_weighs_every_term_by_its_name():
 @pytest.fixture(scope="module")
 def default_recipe():
     """The constants of training as the default configuration has them."""
-    path = Path(__file__).parents[1] / "configs" / "default.py"
+    path = Path(__file__).parents[2] / "configs" / "default.py"
     return options.recipe(runpy.run_path(str(path))["get_config"]())
 
 
