@@ -23,7 +23,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import rich.console
@@ -92,150 +92,209 @@ def segment_scenes(
         nothing); and, in the first process, the portraits. The same in all processes, but for the
         portraits and the words of what is wrong.
     """
-    index, count = processes.part()
-    alone = count == 1
-    why_not: list[str | None] = [None] * len(scenes)
-    names: dict[int, str] = {}
-    pixels = np.zeros((len(scenes), segmenter.clusters), np.int64)
-    # Mean and squares of `Spectra`.
-    moments = np.zeros((len(scenes), 2, segmenter.clusters, segmenter.bands))
-    begun: dict[int, dict[str, Any]] = {}  # what the scenes are made from; the first process's
-    every: dict[int, Plan] = {}
-    portraits: list[Portrait] = []
+    job = _Job(
+        segmenter,
+        scenes,
+        open_scene,
+        folder,
+        wanted=Plan("", tuple(formats), confidence),
+        smallest=smallest,
+        again=again,
+        portrait_of=portrait_of,
+        wrong=wrong,
+        done=done,
+    )
+    starts = range(0, len(scenes), job.count)
+    shown = rich.progress.track(
+        starts, "segmenting", console=console, disable=not processes.first()
+    )
+    for start in track(starts, "segmenting", console) if job.count == 1 else shown:
+        job.segment(range(start, min(start + job.count, len(scenes))))
+    return job.end(), job.why_not, job.portraits
 
-    def finish(numbers: Iterable[int]) -> None:
-        """Records scenes that all processes are known to have done with."""
-        for number in numbers:
-            source, plan = begun.pop(number, None), every[number]
-            if source is not None and plan.why is not None and why_not[number] is None:
-                results.finish(segmenter, names[number], folder, source, *plan[1:])
-            if source is not None and not alone:
-                for suffix in _SUFFIXES:  # the parts of all scenes would fill the disk
-                    shutil.rmtree(_beside(folder, names[number], suffix), ignore_errors=True)
+
+class _Job(Generic[S]):
+    """Scenes being segmented: what is known of them all so far, in this process.
+
+    Attributes:
+        count: processes.
+        why_not: what is wrong with each scene, or None.
+        portraits: of the scenes done, in the first process, if there is a report.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        scenes: Sequence[S],
+        open_scene: Callable[[S], Cube],
+        folder: str,
+        *,
+        wanted: Plan,
+        smallest: int,
+        again: bool,
+        portrait_of: Callable[[S], Portrait] | None,
+        wrong: Callable[[InputError], None],
+        done: Callable[[Cube, Plan, np.ndarray], None] | None,
+    ) -> None:
+        """Takes what `segment_scenes` does; `wanted` is done with every scene, unless `again`."""
+        self._segmenter, self._folder, self._smallest = segmenter, folder, smallest
+        self._scenes, self._open, self._portrait_of = scenes, open_scene, portrait_of
+        self._wanted, self._again, self._wrong, self._done = wanted, again, wrong, done
+        self._index, self.count = processes.part()
+        self.why_not: list[str | None] = [None] * len(scenes)
+        self.portraits: list[Portrait] = []
+        self._names: dict[int, str] = {}
+        self._plans: dict[int, Plan] = {}
+        self._made_from: dict[int, dict[str, Any]] = {}  # of scenes not recorded; the first's
+        # Of `Spectra` by scene: its count, and its mean and squares.
+        self._pixels = np.zeros((len(scenes), segmenter.clusters), np.int64)
+        self._moments = np.zeros((len(scenes), 2, segmenter.clusters, segmenter.bands))
+
+    def segment(self, group: range) -> None:
+        """Segments as many scenes as there are processes, of which each writes one."""
+        cubes: dict[int, Cube] = {}
+        plans = dict.fromkeys(group, self._wanted)
+        for number in group:
+            with self._told(number):
+                cubes[number], plans[number] = self._opened(number)
+        self._plans |= _agreed(plans)
+        walked: dict[int, Gathered] = {}
+        for number, cube in cubes.items():
+            if self._plans[number].why is None and self._portrait_of is None:
+                continue
+            with self._told(number):
+                walked[number] = self._walked(number, cube)
+        _share(self.why_not)
+        if self.count > 1:
+            self._record(range(group.start))
+        mine = group.start + self._index
+        if mine in group and self.why_not[mine] is None:
+            with self._told(mine):
+                self._write(mine, cubes[mine], walked.get(mine))
+        if self._portrait_of is not None and processes.first():
+            for number in group:
+                if self.why_not[number] is None:
+                    with self._told(number):
+                        self._keep_portrait(number, walked[number], merged=number == mine)
+
+    def end(self) -> list[Summary]:
+        """Waits for the other processes; the summaries of the scenes that went well."""
+        _share(self.why_not)
+        self._record(range(len(self._scenes)))
+        if processes.first():
+            clean(self._folder)
+        pixels = processes.summed(self._pixels)
+        for each in self._moments:  # scene by scene, because those of all processes are gathered
+            each[:] = processes.summed(each)
+        return [
+            Summary(
+                Spectra(pixels[number], *self._moments[number]),
+                tables.areas_of(self._names[number], pixels[number], self._segmenter.names),
+            )
+            for number, why in enumerate(self.why_not)
+            if why is None
+        ]
 
     @contextlib.contextmanager
-    def told(number: int) -> Iterator[None]:
+    def _told(self, number: int) -> Iterator[None]:
         """Notes and tells what is wrong with a scene."""
         try:
             yield
         except InputError as error:
-            why_not[number] = str(error)
-            wrong(error)
+            self.why_not[number] = str(error)
+            self._wrong(error)
 
-    def merge(number: int, parts: Mapping[str, gather.Accumulator]) -> None:
-        """Adds what the other processes have gathered of a scene to parts of one's own."""
-        for other in range(count):
-            if other != index:
-                gather.absorb(_part(folder, names[number], other), parts)
-
-    def opened(number: int) -> Cube:
-        """A scene; what is to be done with it goes into `plans`."""
-        cube = open_scene(scenes[number])
-        names[number] = cube.name
-        if again:
-            plans[number] = results.plan(
-                segmenter, cube, folder, formats, smallest=smallest, confidence=confidence
+    def _opened(self, number: int) -> tuple[Cube, Plan]:
+        """A scene, and what is to be done with it."""
+        cube = self._open(self._scenes[number])
+        self._names[number] = cube.name
+        plan = self._wanted
+        if self._again:
+            plan = results.plan(
+                self._segmenter,
+                cube,
+                self._folder,
+                plan.formats,
+                smallest=self._smallest,
+                confidence=plan.confidence,
             )
         if processes.first():
-            begun[number] = results.made_from(segmenter, cube, smallest)
-        return segmenter.adapt(cube)
+            self._made_from[number] = results.made_from(self._segmenter, cube, self._smallest)
+        return self._segmenter.adapt(cube), plan
 
-    def walked(number: int, cube: Cube) -> Gathered:
+    def _walked(self, number: int, cube: Cube) -> Gathered:
         """What this process gathers of a scene, which the others find beside the maps."""
-        _, wanted, sure = plans[number]
+        _, formats, confidence = self._plans[number]
+        scene, segmenter = self._scenes[number], self._segmenter
+        portrait = None if self._portrait_of is None else self._portrait_of(scene)
+        if processes.first():
+            files = results.files(cube.name, formats, segmenter, confidence=confidence)
+            manifest.begin(self._folder, "maps", cube.name, files)
+        alone = self.count == 1
         gathered = results.begin(
             segmenter,
             cube,
-            wanted,
-            smallest=smallest,
-            portrait=None if portrait_of is None else portrait_of(scenes[number]),
-            confidence=sure,
-            into=None if alone else _SharedMaps(segmenter, cube, folder, sure),
+            formats,
+            smallest=self._smallest,
+            portrait=portrait,
+            confidence=confidence,
+            into=None if alone else _SharedMaps(segmenter, cube, self._folder, confidence),
         )
-        gathered.walk(segmenter, cube, ((index + number) % count, count))
+        gathered.walk(segmenter, cube, ((self._index + number) % self.count, self.count))
         if not alone:
-            path = _part(folder, cube.name, index)
+            path = _part(self._folder, cube.name, self._index)
             with writing(path, _REMEDY):
                 gather.write(path, gathered.parts())
         return gathered
 
-    def write(number: int, cube: Cube) -> None:
+    def _merge(self, number: int, parts: Mapping[str, gather.Accumulator]) -> None:
+        """Adds what the other processes have gathered of a scene to parts of one's own."""
+        for other in range(self.count):
+            if other != self._index:
+                gather.absorb(_part(self._folder, self._names[number], other), parts)
+
+    def _write(self, number: int, cube: Cube, walked: Gathered | None) -> None:
         """Writes a scene that all have walked, or reads the maps that are finished."""
-        if number in labelled:
-            gathered = labelled[number]
-            merge(number, gathered.parts())
+        plan = self._plans[number]
+        if walked is not None:
+            self._merge(number, walked.parts())
             labels, summary = results.write(
-                segmenter, cube, gathered, folder, plans[number].formats, smallest=smallest
+                self._segmenter,
+                cube,
+                walked,
+                self._folder,
+                plan.formats,
+                smallest=self._smallest,
             )
         else:
-            labels = results.read_map(folder, cube.name, formats, cube.shape[:2])
-            summary = results.summarise(segmenter, cube, labels)
+            labels = results.read_map(self._folder, cube.name, plan.formats, cube.shape[:2])
+            summary = results.summarise(self._segmenter, cube, labels)
         spectra = summary.spectra
-        pixels[number], moments[number] = spectra.count, (spectra.mean, spectra.squares)
-        if alone:
-            finish([number])
-        if done is not None:
-            done(cube, plans[number], labels)
+        self._pixels[number], self._moments[number] = spectra.count, (spectra.mean, spectra.squares)
+        if self.count == 1:
+            self._record([number])
+        if self._done is not None:
+            self._done(cube, plan, labels)
 
-    def portrait(number: int, *, merged: bool) -> Portrait:
-        """The portrait of a scene, which is all that is kept of it for the report."""
-        found = labelled[number].portrait
-        assert found is not None
+    def _keep_portrait(self, number: int, walked: Gathered, *, merged: bool) -> None:
+        """Keeps the portrait of a scene, which is all that the report needs of it."""
+        assert walked.portrait is not None
         if not merged:
-            merge(number, {"portrait": found})
-        return found
+            self._merge(number, {"portrait": walked.portrait})
+        self.portraits.append(walked.portrait)
 
-    starts = range(0, len(scenes), count)
-    shown = rich.progress.track(
-        starts, "segmenting", console=console, disable=not processes.first()
-    )
-    for start in track(starts, "segmenting", console) if alone else shown:
-        group = range(start, min(start + count, len(scenes)))
-        cubes: dict[int, Cube] = {}
-        labelled: dict[int, Gathered] = {}
-        plans = {number: Plan("", tuple(formats), confidence) for number in group}
-        for number in group:
-            with told(number):
-                cubes[number] = opened(number)
-        plans = _agreed(plans)
-        every |= plans
-        for number, cube in cubes.items():
-            why, wanted, sure = plans[number]
-            if why is None and portrait_of is None:
+    def _record(self, numbers: Iterable[int]) -> None:
+        """Records scenes that all processes are known to have done with."""
+        for number in numbers:
+            made_from, plan = self._made_from.pop(number, None), self._plans[number]
+            if made_from is None:
                 continue
-            with told(number):
-                if processes.first():
-                    files = results.files(cube.name, wanted, segmenter, confidence=sure)
-                    manifest.begin(folder, "maps", cube.name, files)
-                labelled[number] = walked(number, cube)
-        _share(why_not)
-        if not alone:
-            finish(range(start))
-        mine = start + index
-        if mine in group and why_not[mine] is None:
-            with told(mine):
-                write(mine, cubes[mine])
-        if portrait_of is not None and processes.first():
-            for number in group:
-                if why_not[number] is None:
-                    with told(number):
-                        portraits.append(portrait(number, merged=number == mine))
-    _share(why_not)
-    finish(range(len(scenes)))
-    if processes.first():
-        clean(folder)
-    pixels = processes.summed(pixels)
-    for each in moments:  # scene by scene, because those of all processes are gathered
-        each[:] = processes.summed(each)
-    summaries = [
-        Summary(
-            Spectra(pixels[number], *moments[number]),
-            tables.areas_of(names[number], pixels[number], segmenter.names),
-        )
-        for number, why in enumerate(why_not)
-        if why is None
-    ]
-    return summaries, why_not, portraits
+            name = self._names[number]
+            if plan.why is not None and self.why_not[number] is None:
+                results.finish(self._segmenter, name, self._folder, made_from, *plan[1:])
+            if self.count > 1:
+                for suffix in _SUFFIXES:  # the parts of all scenes would fill the disk
+                    shutil.rmtree(_beside(self._folder, name, suffix), ignore_errors=True)
 
 
 def _agreed(plans: dict[int, Plan]) -> dict[int, Plan]:
