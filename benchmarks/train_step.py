@@ -20,9 +20,8 @@ import numpy as np
 
 from benchmarks import bench
 from configs import default
-from dgc_jax.data import augment
 from dgc_jax.data.crops import Batch, read_batches
-from dgc_jax.model import centroids, losses
+from dgc_jax.model import augment, centroids, losses
 from dgc_jax.train import loop, options
 from dgc_jax.train.state import TrainState
 from dgc_jax.train.step import data_mesh, jitted_step, train_step

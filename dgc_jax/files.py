@@ -9,7 +9,7 @@ from dgc_jax.errors import StorageError, unwritten
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
+def whole(path: str | os.PathLike[str]) -> Iterator[str]:
     """Gives a temporary name beside `path`, renamed to it when the block ends without error.
 
     The folder is made if it is not there. What was half written is removed on an error, and an
@@ -22,18 +22,30 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
         The temporary name.
 
     Raises:
-        InputError: the operating system refuses to write there.
-        StorageError: the disk is full.
+        OSError: the operating system refuses to write there, or `path` is a folder.
     """
     unfinished = temporary.path(os.path.dirname(os.path.abspath(path)))
     try:
         os.makedirs(os.path.dirname(unfinished), exist_ok=True)
         yield unfinished
         os.replace(unfinished, path)
-    except OSError as error:
-        raise unwritten(path, error) from error
     finally:
         temporary.remove(unfinished)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
+    """The same as `whole`, for those who have no better words for what goes wrong.
+
+    Raises:
+        InputError: the operating system refuses to write there.
+        StorageError: the disk is full.
+    """
+    try:
+        with whole(path) as unfinished:
+            yield unfinished
+    except OSError as error:
+        raise unwritten(path, error) from error
 
 
 def still_there(folder: str | os.PathLike[str], names: Iterable[str]) -> None:

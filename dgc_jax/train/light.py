@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgc_jax.data import augment
-from dgc_jax.model import information
+from dgc_jax.model import augment, information
 from dgc_jax.train.state import TrainState
 
 _STEPS = 8  # of the bisection: the share is found to 1/256

@@ -17,6 +17,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 
 from dgc_jax import documents, processes
 from dgc_jax.errors import InputError, reason, unwritten
+from dgc_jax.files import whole
 
 
 @contextlib.contextmanager
@@ -71,9 +72,8 @@ class Log:
         self._file: TextIO | None = None
         if processes.first():
             with self._writing():
-                with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+                with whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
                     file.writelines(json.dumps(entry) + "\n" for entry in kept)
-                os.replace(f"{path}.tmp", path)
                 self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
                 board = os.path.join(workdir, "tensorboard")
                 os.makedirs(board, exist_ok=True)

@@ -36,6 +36,7 @@ from dgc_jax.data.crops import Plan, read_batches
 from dgc_jax.data.sample import sample_batches, sample_crops
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import DivergedError, InputError, is_full, unwritten
+from dgc_jax.files import whole
 from dgc_jax.phases import phase
 from dgc_jax.train import monitor, options
 from dgc_jax.train.checkpoint import Checkpoints, has_checkpoint
@@ -384,9 +385,8 @@ def _claim(workdir: str, config: Config) -> None:
             other = _configuration_of(workdir)
         if other is None or (other == mine and not os.path.exists(path)):
             other = mine
-            with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+            with whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
                 json.dump(mine, file, indent=1)
-            os.rename(f"{path}.tmp", path)
     except InputError:
         raise
     except OSError as error:

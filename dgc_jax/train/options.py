@@ -11,10 +11,10 @@ from dgc_jax.config import Config, configure, stored
 from dgc_jax.config import as_json as as_json
 from dgc_jax.config import check as check
 from dgc_jax.config import flat as flat
-from dgc_jax.data.augment import Augment
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
 from dgc_jax.data.simulation.leaves import BACKGROUND, CLASSES, Leaves, ensure
+from dgc_jax.model.augment import Augment
 from dgc_jax.model.losses import Weights
 from dgc_jax.model.model import encoder, mean_shift
 from dgc_jax.train.state import Optimizer, Recipe

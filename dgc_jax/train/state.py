@@ -10,9 +10,9 @@ import numpy as np
 import optax
 
 from dgc_jax import config
-from dgc_jax.data.augment import Augment
 from dgc_jax.errors import InputError
 from dgc_jax.model import centroids, normalisation
+from dgc_jax.model.augment import Augment
 from dgc_jax.model.encoder import FIXED, Encoder, choose_strides
 from dgc_jax.model.losses import Weights
 from dgc_jax.model.mean_shift import UnrolledMeanShift

@@ -13,10 +13,9 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dgc_jax import processes
-from dgc_jax.data import augment
 from dgc_jax.data.crops import Batch
 from dgc_jax.errors import InputError
-from dgc_jax.model import centroids, losses
+from dgc_jax.model import augment, centroids, losses
 from dgc_jax.model.model import Parameters
 from dgc_jax.train.state import TrainState
 

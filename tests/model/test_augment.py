@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgc_jax.data.augment import (
+from dgc_jax.errors import InputError
+from dgc_jax.model.augment import (
     Augment,
     align,
     augment_spectra,
@@ -14,7 +15,6 @@ from dgc_jax.data.augment import (
     turn,
     unturn,
 )
-from dgc_jax.errors import InputError
 
 OFF = Augment(flip=0, turn=0, gain=0, tilt=0, noise=0, band_dropout=0, band_shift=0)
 KEY = jax.random.key(0)

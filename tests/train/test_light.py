@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
 from dgc_jax import Encoder, Recipe, TrainState, create_state
-from dgc_jax.data.augment import Augment
+from dgc_jax.model.augment import Augment
 from dgc_jax.model.mean_shift import UnrolledMeanShift
 from dgc_jax.train import light
 from dgc_jax.train.light import calibrate

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dgc_jax import Batch, Encoder, InputError, Recipe, TrainState, create_state, train_step
-from dgc_jax.data.augment import Augment
 from dgc_jax.model import normalisation
+from dgc_jax.model.augment import Augment
 from dgc_jax.model.encoder import FIXED
 from dgc_jax.model.losses import Weights
 from dgc_jax.train.state import Optimizer

@@ -13,16 +13,12 @@ Convention: reflectance `[row, column, band]`, labels `[row, column]` with 1 = f
 the parameters and its index alone.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import os
-import secrets
 import shutil
-import time
-from collections.abc import Iterator
 
 import numpy as np
 import PIL.Image
@@ -35,6 +31,7 @@ from dgc_jax.caches import cache_folder
 from dgc_jax.data.prepare import create_store
 from dgc_jax.data.simulation import optics, shapes
 from dgc_jax.errors import InputError
+from dgc_jax.files import whole
 from dgc_jax.stage import bound, fields
 
 CLASSES = ("flat background", "textured background", "healthy leaf", "lesion")
@@ -48,7 +45,6 @@ SCALE = 10000
 
 _VERSION = 1  # raise when the simulation changes, so that no older cached data set is reused
 _PARAMETERS = "leaves.json"
-_TEMPORARY = ".unfinished-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,7 +245,6 @@ def write(folder: str, parameters: Leaves, progress: bool = True) -> None:
         missing = [i for i in range(parameters.scenes) if not _complete(folder, i)]
         if not missing:
             return
-        _remove_leftovers(folder)
         console = terminal.Console(stderr=True, quiet=not progress)
         console.print(
             f"Simulating {len(missing)} leaf scenes in {folder}", markup=False, soft_wrap=True
@@ -287,7 +282,7 @@ def _claim(folder: str, parameters: Leaves) -> None:
                 f"{folder} holds leaf scenes without the {_PARAMETERS} that says of which "
                 "parameters they are: choose another folder or empty this one."
             )
-        with _renamed_into(note) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with whole(note) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.write(wanted)
     with open(note, encoding="utf-8") as file:
         found = file.read()
@@ -301,61 +296,23 @@ def _claim(folder: str, parameters: Leaves) -> None:
 def _write_scene(folder: str, index: int, parameters: Leaves) -> None:
     reflectance, labels = simulate(index, parameters)
     scene_path, labels_path = _paths(folder, index)
-    with _renamed_into(labels_path) as temporary:
+    with whole(labels_path) as temporary:
         PIL.Image.fromarray(labels).save(temporary, format="PNG")
-    with _renamed_into(scene_path) as temporary:
-        store = create_store(
-            temporary,
-            reflectance.shape,
-            np.uint16,
-            wavelengths=wavelengths(parameters),
-            scale=SCALE,
-        )
-        try:
-            store.write(np.round(reflectance * SCALE).astype(np.uint16)).result()
-        except ValueError as error:  # how TensorStore says that a disk is full
-            raise OSError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _renamed_into(path: str) -> Iterator[str]:
-    """A name to write to, which becomes `path` if all goes well and vanishes if not."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f"{_TEMPORARY}{secrets.token_hex(6)}.{name}")
+    if os.path.isdir(scene_path) and not _complete(folder, index):
+        shutil.rmtree(scene_path)  # damaged
     try:
-        yield temporary
-        if os.path.isdir(temporary):
-            _rename_folder(temporary, path)
-        else:
-            os.replace(temporary, path)
-    finally:
-        _remove(temporary)
-
-
-def _rename_folder(source: str, target: str) -> None:
-    if os.path.isdir(target) and not os.path.exists(os.path.join(target, "zarr.json")):
-        _remove(target)  # damaged
-    try:
-        os.rename(source, target)
+        with whole(scene_path) as temporary:
+            store = create_store(
+                temporary,
+                reflectance.shape,
+                np.uint16,
+                wavelengths=wavelengths(parameters),
+                scale=SCALE,
+            )
+            try:
+                store.write(np.round(reflectance * SCALE).astype(np.uint16)).result()
+            except ValueError as error:  # how TensorStore says that a disk is full
+                raise OSError(str(error)) from error
     except OSError:
-        if not os.path.exists(os.path.join(target, "zarr.json")):
+        if not _complete(folder, index):  # else another process has written it meanwhile
             raise
-        # Another process wrote the same scene in the meantime: theirs stays.
-
-
-def _remove_leftovers(folder: str) -> None:
-    """Remove what interrupted runs left, but nothing that a running one may be writing."""
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if name.startswith(_TEMPORARY):
-            with contextlib.suppress(OSError):
-                if time.time() - os.path.getmtime(path) > 3600:
-                    _remove(path)
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path):
-        shutil.rmtree(path, ignore_errors=True)
-    elif os.path.exists(path):
-        with contextlib.suppress(OSError):
-            os.remove(path)
