@@ -26,8 +26,8 @@ import numpy as np
 import sklearn.cluster
 
 from benchmarks import bench, big_scene
+from dgc_jax import heap
 from dgc_jax.apply.segmenter import Segmenter
-from dgc_jax.apply.tiles import trim_heap
 from dgc_jax.data.cube import Cube, open_cube
 from dgc_jax.data.simulation import leaves
 
@@ -112,7 +112,7 @@ def memory(path: str, segmenter: Segmenter) -> dict[str, float]:
     cube = open_cube(path)
     next(iter(segmenter.tiles(cube)))  # compiles
     cube.forget()
-    trim_heap()  # what compiling left would hide what is used from now on
+    heap.trim()  # what compiling left would hide what is used from now on
     idle, peak = resident(), {"RSS": 0.0, "RSS, anonymous": 0.0}
     done = threading.Event()
 

@@ -53,15 +53,8 @@ def window_labels(
         clusters: number of ids shown, if it is asked how sure they are; else None.
         finest: number of ids at the finest level, if these are asked for; else None.
     """
-    reflectance = numbers.astype(jnp.float32) / divisor
-    valid = usable
-    if not checked:
-        valid &= jnp.any(numbers != 0, axis=-1) & jnp.all(jnp.isfinite(reflectance), axis=-1)
-        if jnp.issubdtype(numbers.dtype, jnp.floating):
-            valid &= jnp.all(jnp.abs(numbers) <= nodata.LARGEST, axis=-1)
-    if ignored is not None:
-        valid &= jnp.all((numbers < ignored[0]) | (numbers > ignored[1]), axis=-1)
-    z = model.embeddings(reflectance[None], valid[None])[0]
+    bins, valid = _bins(model, numbers, usable, divisor, ignored, checked=checked)
+    z = model.embed(model.normalise(bins[None]), valid[None])[1][0]
     index = model.nearest(z)
     labels = jnp.where(valid, lookup[index], 0)
     confidence = fine = None
@@ -71,6 +64,37 @@ def window_labels(
         shares = _shares(model, leaves, z, valid, finest)
         fine = Finest(jnp.where(valid, leaves[index], 0), shares)
     return labels, confidence, fine
+
+
+def _bins(
+    model: Model,
+    numbers: jax.Array,
+    usable: jax.Array,
+    divisor: float,
+    ignored: tuple[jax.Array, jax.Array] | None,
+    *,
+    checked: bool,
+) -> tuple[jax.Array, jax.Array]:
+    """Bins `[row, column, bin]` of stored numbers, 0 where invalid, and validity `[row, column]`.
+
+    Stored numbers are by far the largest array here: they are looked at once if they are unsigned,
+    whose sum says whether all are zero. A number that is not finite leaves a bin that is not.
+    """
+    valid, weights = usable, model.normalisation.bins
+    unsigned = jnp.issubdtype(numbers.dtype, jnp.unsignedinteger)
+    if unsigned:
+        weights = jnp.concatenate([weights, jnp.ones_like(weights[:, :1])], axis=1)
+    sums = jnp.matmul(numbers.astype(jnp.float32), weights, precision=jax.lax.Precision.HIGHEST)
+    bins = sums[..., : model.normalisation.bins.shape[1]] / (divisor * model.normalisation.scale)
+    if not checked:
+        valid &= (sums[..., -1] > 0) if unsigned else jnp.any(numbers != 0, axis=-1)
+        valid &= jnp.all(jnp.isfinite(bins), axis=-1)
+        if jnp.issubdtype(numbers.dtype, jnp.floating):
+            valid &= jnp.all(jnp.abs(numbers) <= nodata.LARGEST, axis=-1)
+            valid &= jnp.all(jnp.isfinite(numbers / divisor), axis=-1)
+    if ignored is not None:
+        valid &= jnp.all((numbers < ignored[0]) | (numbers > ignored[1]), axis=-1)
+    return jnp.where(valid[..., None], bins, 0), valid
 
 
 @functools.partial(jax.jit, static_argnames="clusters")

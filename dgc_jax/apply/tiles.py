@@ -15,8 +15,6 @@ after each row of tiles a memory-mapped file is let go of and free memory is giv
 """
 
 import collections
-import contextlib
-import ctypes
 import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -24,6 +22,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from dgc_jax import heap
 from dgc_jax.data.cube import Cube, Pending, Stored
 from dgc_jax.data.formats import nodata
 
@@ -32,7 +31,7 @@ _COMPUTING = 2  # tiles that are being computed
 # Sides of tiles, pixels. On a CPU the arrays of a tile of 92 stay below the 32 MB from which on the
 # C library asks the system for fresh pages every time; a tile of 112 costs a fifth more for it.
 _SIDES = {"cpu": (64, 76, 84, 92)}
-_LARGE_SIDES = (64, 128, 192, 256)  # of accelerators, which large products suit
+_LARGE_SIDES = (64, 96, 128)  # of accelerators: of 128, 256 and 504 an H100 was fastest with 128
 
 
 class Tile(NamedTuple):
@@ -163,22 +162,13 @@ def walk(
             computing.append((row, column, stored, label(stored, _is_blank(stored))))
             if row > done:
                 cube.forget()
-                trim_heap()
+                heap.trim()
             done = row
         if len(computing) > _COMPUTING:
             yield finish()
     while computing:
         yield finish()
     cube.forget()
-
-
-def trim_heap() -> None:
-    """Has the C library give back what is free, which it else keeps in a heap for each thread.
-
-    Without it memory creeps up for thousands of rows; glibc only, elsewhere nothing is done.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _is_blank(stored: Stored) -> bool:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from dgc_jax import configuration, documents, lock, names
+from dgc_jax import configuration, documents, heap, lock, names
 from dgc_jax.config import check
 from dgc_jax.errors import on_a_device
 from dgc_jax.files import replacing
@@ -52,6 +52,7 @@ def train(
         DivergedError: if a loss is not finite.
         SystemExit: after Ctrl-C, with status `INTERRUPTED`.
     """
+    heap.keep()
     with _telling_how_to_go_on(workdir):
         from dgc_jax import processes  # here, because JAX takes seconds to import
         from dgc_jax.commands import experiment

@@ -184,21 +184,23 @@ def augment_spectra(
     return crops
 
 
-def align(second: jax.Array, offset: jax.Array) -> tuple[jax.Array, jax.Array]:
+def align(second: jax.Array, offset: jax.Array, margin: int = 0) -> tuple[jax.Array, jax.Array]:
     """Puts maps of the second crops onto the pixels of the first ones.
 
     Args:
         second: `[batch, row, column, ...]`, not turned (see `unturn`).
         offset: `[batch, 2]` int32, (rows, columns) from the first to the second crop.
+        margin: pixels around the first crop that are also looked at.
 
     Returns:
-        `second` seen at the first crop's rows and columns, same shape, 0 where that pixel is not
-        in the second crop; and `[batch, row, column]` bool, True where it is. Whether it is valid
-        in both crops is for the caller to add.
+        `second` seen at the first crop's rows and columns and a margin around them, `[batch,
+        row + 2 margin, column + 2 margin, ...]`, 0 where that pixel is not in the second crop; and
+        bool of its first three axes, True where it is. Whether it is valid in both crops is for the
+        caller to add.
     """
     height, width = second.shape[1:3]
-    row = jnp.arange(height)[None] - offset[:, :1]  # [batch, row]
-    column = jnp.arange(width)[None] - offset[:, 1:]  # [batch, column]
+    row = jnp.arange(-margin, height + margin)[None] - offset[:, :1]  # [batch, row]
+    column = jnp.arange(-margin, width + margin)[None] - offset[:, 1:]  # [batch, column]
     row_shared = (row >= 0) & (row < height)
     column_shared = (column >= 0) & (column < width)
     shared = row_shared[:, :, None] & column_shared[:, None]

@@ -31,6 +31,7 @@ from dgc_jax.config import Model, Training
 from dgc_jax.errors import InputError
 
 RADIUS = 2  # pixels: two convolutions of 3 x 3
+_BLOCK = 3  # positions of the last but one spectral layer that are computed together
 FIXED = ("linear", "mix", "offset")  # parameters that training leaves as they were set
 
 
@@ -70,54 +71,72 @@ def _reach(strides: Sequence[int], kernel: int) -> int:
 
 
 def _fit_length(spectra: jax.Array, strides: Sequence[int], kernel: int) -> jax.Array:
-    """Repeats the end bands of `[pixel, band, 1]` until the convolutions fit, or trims the ends."""
+    """Repeats the end bands of `[pixel, band]` until the convolutions fit, or trims the ends."""
     bands = spectra.shape[1]
     reach = _reach(strides, kernel)
     missing = reach - bands
     if missing > 0:
-        return jnp.pad(spectra, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)), "edge")
+        return jnp.pad(spectra, ((0, 0), (missing // 2, missing - missing // 2)), "edge")
     if bands - reach <= 0.05 * bands:  # leave the noisy ends out evenly
         first = (bands - reach) // 2
         return spectra[:, first : first + reach]
     return spectra
 
 
-def band_convolution(
-    spectra: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int, block: int = 12
-) -> jax.Array:
-    """A strided 1-D convolution along the bands, as a few matrix products.
-
-    With so few channels a library convolution spends its time on moving data. Here `block`
-    neighbouring positions share one product with the banded (Toeplitz) matrix of the kernel,
-    which multiplies some zeros but runs at the speed of a matrix product.
+def band_matrix(kernel: jax.Array, stride: int, positions: int) -> jax.Array:
+    """The banded (Toeplitz) matrix of a strided convolution along the bands.
 
     Args:
-        spectra: `[pixel, band, channel]`.
         kernel: `[tap, channel, feature]`.
-        bias: `[feature]`.
         stride: bands from one position to the next.
-        block: positions computed by one product.
+        positions: how many there are.
 
     Returns:
-        `[pixel, position, feature]`, with `position = (band - tap) // stride + 1`.
+        `[band channel, position feature]`, for `(positions - 1) * stride + tap` bands.
     """
-    pixels, bands, channels = spectra.shape
-    taps, _, features = kernel.shape
-    positions = (bands - taps) // stride + 1
+    taps, channels, features = kernel.shape
+    bands = (positions - 1) * stride + taps
+    place = np.zeros((bands, taps, positions), np.float32)  # 1 where band = position*stride + tap
+    for position in range(positions):
+        place[position * stride + np.arange(taps), np.arange(taps), position] = 1
+    matrix = jnp.einsum("wtp,tcf->wcpf", jnp.asarray(place, kernel.dtype), kernel)
+    return matrix.reshape(bands * channels, positions * features)
+
+
+def band_convolutions(
+    spectra: jax.Array, layers: Sequence[tuple[jax.Array, jax.Array, int]], block: int
+) -> jax.Array:
+    """Strided 1-D convolutions along the bands with ReLUs between, as a few matrix products.
+
+    With so few channels a library convolution spends its time on moving data. Here all that
+    `block` neighbouring positions of the last layer depend on is computed by one product a layer,
+    with the banded matrix of its kernel, which multiplies some zeros but runs at the speed of a
+    matrix product. What two blocks share is computed twice, which takes less time than to copy it.
+
+    Args:
+        spectra: `[pixel, band channel]`.
+        layers: kernel `[tap, channel, feature]`, bias `[feature]` and stride of each.
+        block: positions of the last layer that are computed together.
+
+    Returns:
+        `[pixel, position feature]`; of each layer `position = (band - tap) // stride + 1`.
+    """
+    step = channels = layers[0][0].shape[1]  # between positions of the last layer, in columns
+    positions = spectra.shape[1] // channels
+    for kernel, _, stride in layers:
+        positions, step = (positions - len(kernel)) // stride + 1, step * stride
     parts = []
     for first in range(0, positions, block):
-        count = min(block, positions - first)
-        width = (count - 1) * stride + taps
-        place = np.zeros((width, taps, count), np.float32)  # 1 where band = position*stride + tap
-        for position in range(count):
-            place[position * stride + np.arange(taps), np.arange(taps), position] = 1
-        matrix = jnp.einsum("wtp,tcf->wcpf", jnp.asarray(place, kernel.dtype), kernel)
-        window = spectra[:, first * stride : first * stride + width]
-        product = window.reshape(pixels, width * channels) @ matrix.reshape(
-            width * channels, count * features
-        )
-        parts.append(product.reshape(pixels, count, features))
-    return jnp.concatenate(parts, axis=1) + bias[None, None, :]
+        counts = [min(block, positions - first)]  # positions of every layer, and bands
+        for kernel, _, stride in reversed(layers):
+            counts.insert(0, (counts[0] - 1) * stride + len(kernel))
+        x = spectra[:, first * step : first * step + counts[0] * channels]
+        for layer, (kernel, bias, stride) in enumerate(layers):
+            x = nn.relu(x) if layer else x
+            count = counts[layer + 1]
+            x = x @ band_matrix(kernel, stride, count) + jnp.tile(bias, count)[None, :]
+        parts.append(x)
+    return jnp.concatenate(parts, axis=1)
 
 
 def masked_convolution(
@@ -127,6 +146,9 @@ def masked_convolution(
 
     Scaling the sum over the valid taps up by nine over their number would not do: the taps have
     different weights, so an even surface would still change at its rim.
+
+    Every pixel is multiplied with all nine taps in one product; what a neighbour or its stand-in
+    contributes is then picked. A copy of the image for each tap takes three times as long.
 
     Args:
         image: `[batch, row, column, channel]`.
@@ -140,10 +162,15 @@ def masked_convolution(
     batch, rows, columns, channels = image.shape
     padded = jnp.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))
     mask = jnp.pad(valid, ((0, 0), (1, 1), (1, 1)))[..., None]
-    taps = [np.s_[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    windows = jnp.concatenate([jnp.where(mask[tap], padded[tap], image) for tap in taps], axis=-1)
-    product = windows.reshape(-1, 9 * channels) @ kernel.reshape(9 * channels, -1)
-    return (product + bias[None, :]).reshape(batch, rows, columns, -1)
+    taps = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)  # [channel, tap and feature]
+    product = (padded.reshape(-1, channels) @ taps).reshape(batch, rows + 2, columns + 2, -1)
+    total = bias[None, None, None, :]
+    for tap in range(9):
+        i, j = divmod(tap, 3)
+        window = np.s_[:, i : i + rows, j : j + columns]
+        one = product[..., tap * len(bias) : (tap + 1) * len(bias)]
+        total = total + jnp.where(mask[window], one[window], one[:, 1:-1, 1:-1])
+    return total
 
 
 class Encoder(nn.Module):
@@ -202,13 +229,15 @@ class Encoder(nn.Module):
         dtype = jnp.dtype(self.precision)
         strides = self.strides or choose_strides(bands, self.kernel)
         clean = jnp.where(valid[..., None], spectra, 0).astype(dtype)
-        x = _fit_length(clean.reshape(-1, bands, 1), strides, self.kernel)  # [pixel, band, 1]
+        x = _fit_length(clean.reshape(-1, bands), strides, self.kernel)  # [pixel, band]
+        layers, channels = [], 1
         for i, (features, stride) in enumerate(zip(self.features, strides, strict=True)):
-            shape = (self.kernel, x.shape[-1], features)
-            kernel, bias = self._weights(f"band{i}", shape)
-            x = band_convolution(x, kernel, bias, stride)
-            x = nn.relu(x) if i + 1 < len(self.features) else x
-        x = x.reshape(batch * rows * columns, -1)
+            weights = self._weights(f"band{i}", (self.kernel, channels, features))
+            layers.append((*weights, stride))
+            channels = features
+        if layers[:-1]:
+            x = nn.relu(band_convolutions(x, layers[:-1], _BLOCK))
+        x = band_convolutions(x, layers[-1:], x.shape[1])
         if x.shape[-1] != self.embedding:
             x = nn.Dense(self.embedding, dtype=dtype, name="projection")(x)
         x = x.reshape(batch, rows, columns, self.embedding)

@@ -5,8 +5,10 @@ With the samples p_k of the valid pixels of a 5 x 5 window and the query z, star
     z <- sum_k w_k p_k / sum_k w_k,     w_k = exp(-|z - p_k|^2 / (2 h^2))
 
 The samples stay fixed while the query moves: mean shift proper (Comaniciu & Meer, 2002), so that
-any number of iterations looks no further than `window // 2` pixels. As |z|^2 cancels, the
-weights are a softmax of (z . p_k - |p_k|^2 / 2) / h^2: attention to the neighbourhood.
+any number of iterations looks no further than `window // 2` pixels. The weights are a softmax of
+(z . p_k - |p_k|^2 / 2) / h^2: attention to the neighbourhood. No logit needs to be subtracted from
+the others here, as is done to keep a softmax from overflowing: no exponent is above 0, and the sum
+of the weights begins at 1 or more, the query's own, and never falls (theorem 1 of the same paper).
 
 The window is computed in blocks: the b x b queries of a block share the 2b x 2b keys around it,
 
@@ -93,27 +95,25 @@ def mean_shift(
     mask = jnp.pad(valid, padding)
     high, wide = mask.shape[1] // block, mask.shape[2] // block
 
-    keys = _key_blocks(samples, block)  # [batch, block row, block column, key, channel]
-    usable = _key_blocks(mask[..., None], block)[..., None, :, 0]  # [..., 1, key]
-    usable &= jnp.asarray(_in_window(block, window // 2))[None, None, None]  # [..., query, key]
+    # All blocks of all images in one axis: products of more batch axes are slower on a CPU.
+    keys = _key_blocks(samples, block).reshape(-1, 4 * block**2, channels)  # [block, key, channel]
+    usable = _key_blocks(mask[..., None], block).reshape(-1, 1, 4 * block**2)  # [block, 1, key]
+    usable &= jnp.asarray(_in_window(block, window // 2))[None]  # [block, query, key]
     queries = samples.reshape(batch, high, block, wide, block, channels)
-    z = queries.transpose(0, 1, 3, 2, 4, 5).reshape(batch, high, wide, block * block, channels)
+    z = queries.transpose(0, 1, 3, 2, 4, 5).reshape(-1, block**2, channels)
 
-    squared = jnp.sum(keys.astype(jnp.float32) ** 2, axis=-1)[..., None, :]  # [..., 1, key]
+    squared = jnp.sum(keys.astype(jnp.float32) ** 2, axis=-1)[:, None, :] / bandwidth**2
+    offset = jnp.where(usable, -squared / 2, -jnp.inf)  # [block, query, key]
     for _ in range(iterations):
         query = jax.lax.stop_gradient(z) if detach else z
-        similarity = jnp.einsum(
-            "...qc,...kc->...qk", query, keys, preferred_element_type=jnp.float32
+        similarity = jnp.einsum("bqc,bkc->bqk", query, keys, preferred_element_type=jnp.float32)
+        own = jnp.sum(query.astype(jnp.float32) ** 2, axis=-1, keepdims=True)  # [block, query, 1]
+        weights = jnp.exp((similarity - own / 2) / bandwidth**2 + offset)
+        total = jnp.sum(weights, axis=-1, keepdims=True)
+        z = jnp.einsum(
+            "bqk,bkc->bqc", weights.astype(keys.dtype), keys, preferred_element_type=jnp.float32
         )
-        logits = jnp.where(usable, (similarity - squared / 2) / bandwidth**2, -jnp.inf)
-        # The largest logit of a query without any valid key is -inf; 0 in its place avoids NaN.
-        largest = jnp.max(logits, axis=-1, keepdims=True)
-        largest = jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))
-        weights = jnp.exp(logits - largest)
-        total = jnp.maximum(jnp.sum(weights, axis=-1, keepdims=True), 1e-30)
-        weights = (weights / total).astype(keys.dtype)
-        z = jnp.einsum("...qk,...kc->...qc", weights, keys, preferred_element_type=jnp.float32)
-        z = z.astype(keys.dtype)
+        z = (z / jnp.maximum(total, 1e-6)).astype(keys.dtype)  # 0 without any valid key
 
     z = z.reshape(batch, high, wide, block, block, channels).transpose(0, 1, 3, 2, 4, 5)
     z = z.reshape(batch, high * block, wide * block, channels)[:, :rows, :columns]

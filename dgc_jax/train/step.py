@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -55,12 +56,13 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         flat_z, flat_q = z.reshape(-1, z.shape[-1]), log_q.reshape(-1, log_q.shape[-1])
         weights = turned.reshape(-1).astype(jnp.float32)
         log_q = augment.unturn(log_q, element)
-        q1, q2, shared = _shared_pixels(log_q, seen, offset)
+        pixels = _shared_pixels(log_q, seen, offset, recipe.displacement)
+        q1, q2, shared = pixels(0, 0)
         terms = {
             "compactness": losses.compactness(flat_z, flat_q, state.centroids, weights),
             "orthogonality": losses.orthogonality(flat_z, flat_q, weights, recipe.margin),
             "consistency": losses.consistency(q1, q2, shared),
-            "balance": _balance(log_q, seen, offset, recipe.displacement),
+            "balance": _balance(pixels, recipe.displacement),
         }
         if recipe.weights.anchor:
             p0 = model.encode(spectra, turned, encoder=state.anchor)
@@ -84,43 +86,58 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     return state.replace(step=state.step + 1, model=model, opt_state=opt_state), metrics
 
 
-def _balance(log_q: jax.Array, valid: jax.Array, offset: jax.Array, displacement: int) -> jax.Array:
+Pixels = Callable[[int, int], tuple[jax.Array, jax.Array, jax.Array]]
+"""Assignments of pixels of both crops, those of the second so many rows and columns displaced."""
+
+
+def _balance(pixels: Pixels, displacement: int) -> jax.Array:
     """The balance between pixels of the second crops and pixels beside them in the first.
 
-    Arguments as `_shared_pixels`; `displacement` in pixels: to the right, below and along both
-    diagonals, of which the mean is taken; 0: the same pixels. The balance is symmetric, so that
-    the other four neighbours count as much.
+    Args:
+        pixels: see `_shared_pixels`.
+        displacement: in pixels: to the right, below and along both diagonals, of which the mean is
+            taken; 0: the same pixels. The balance is symmetric, so that the other four neighbours
+            count as much.
     """
     d = displacement
     beside = ((0, d), (d, 0), (d, d), (d, -d)) if d else ((0, 0),)
-    found = [
-        losses.balance(*_shared_pixels(log_q, valid, offset + jnp.array([by], jnp.int32)))
-        for by in beside
-    ]
+    found = [losses.balance(*pixels(*by)) for by in beside]
     return sum(found, jnp.float32(0)) / len(found)
 
 
 def _shared_pixels(
-    log_q: jax.Array, valid: jax.Array, offset: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    log_q: jax.Array, valid: jax.Array, offset: jax.Array, furthest: int = 0
+) -> Pixels:
     """Assignments of the pixels that both crops of a pair show.
+
+    The second crops are looked up once, with a margin in which the displaced pixels lie.
 
     Args:
         log_q: `[2 batch, row, column, K]` in crop coordinates.
         valid: `[batch, 2, row, column]` bool.
         offset: `[batch, 2]` pixels from the first crop to the second.
+        furthest: greatest displacement, rows or columns.
 
     Returns:
-        `[pixel, K]` in the first view, `[pixel, K]` in the second, `[pixel]` 1 where shared.
+        A function of a displacement, which the second crops are moved by: `[pixel, K]` in the first
+        view, `[pixel, K]` in the second, `[pixel]` 1 where both are valid.
     """
     pairs, _, rows, columns = valid.shape
     clusters = log_q.shape[-1]
     log_q = log_q.reshape(pairs, 2, rows, columns, clusters)
-    second, inside = augment.align(log_q[:, 1], offset)
-    second_valid, _ = augment.align(valid[:, 1], offset)
-    shared = inside & valid[:, 0] & second_valid
+    second, inside = augment.align(log_q[:, 1], offset, furthest)
+    second_valid, _ = augment.align(valid[:, 1], offset, furthest)
+    second_valid &= inside
     first = log_q[:, 0].reshape(-1, clusters)
-    return first, second.reshape(-1, clusters), shared.reshape(-1).astype(jnp.float32)
+
+    def pixels(down: int, right: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+        top, left = furthest - down, furthest - right
+        window = np.s_[:, top : top + rows, left : left + columns]
+        shared = valid[:, 0] & second_valid[window]
+        moved = second[window].reshape(-1, clusters)
+        return first, moved, shared.reshape(-1).astype(jnp.float32)
+
+    return pixels
 
 
 def data_mesh(batch: int) -> Mesh:

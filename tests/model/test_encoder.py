@@ -8,26 +8,43 @@ import scipy.signal
 
 from dgc_jax import InputError
 from dgc_jax.model import encoder
-from dgc_jax.model.encoder import Encoder, band_convolution, choose_strides, masked_convolution
+from dgc_jax.model.encoder import Encoder, band_convolutions, choose_strides, masked_convolution
 
 
 def normal(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+def correlated(spectra, kernel, bias, stride):
+    """SciPy's `[pixel, position, feature]` float64 of `[pixel, band, channel]`."""
+    pixels, bands, channels = spectra.shape
+    positions = (bands - len(kernel)) // stride + 1
+    found = np.zeros((pixels, positions, len(bias))) + bias
+    for pixel, feature, c in np.ndindex(pixels, len(bias), channels):
+        line, taps = spectra[pixel, :, c].astype(float), kernel[:, c, feature].astype(float)
+        found[pixel, :, feature] += scipy.signal.correlate(line, taps, "valid")[::stride]
+    return found
+
+
+@pytest.mark.parametrize("block", [1, 4, 100])
 @pytest.mark.parametrize(("bands", "stride"), [(301, 7), (33, 1), (40, 4), (9, 1), (10, 2)])
-def test_band_convolution_is_a_strided_correlation_along_the_bands(bands, stride):
+def test_a_band_convolution_is_a_strided_correlation_along_the_bands(bands, stride, block):
     spectra, kernel, bias = normal(0, 5, bands, 3), normal(1, 9, 3, 4), normal(2, 4)
-    got = band_convolution(jnp.asarray(spectra), jnp.asarray(kernel), jnp.asarray(bias), stride)
-    for pixel in range(5):
-        for feature in range(4):
-            want = bias[feature] + sum(
-                scipy.signal.correlate(
-                    spectra[pixel, :, c].astype(float), kernel[:, c, feature].astype(float), "valid"
-                )
-                for c in range(3)
-            )
-            np.testing.assert_allclose(got[pixel, :, feature], want[::stride], atol=1e-4)
+    got = band_convolutions(spectra.reshape(5, -1), [(kernel, bias, stride)], block)
+    np.testing.assert_allclose(
+        got, correlated(spectra, kernel, bias, stride).reshape(5, -1), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("block", [1, 3, 100])
+@pytest.mark.parametrize(("bands", "strides"), [(301, (7, 4)), (33, (1, 2)), (40, (3, 1))])
+def test_band_convolutions_in_blocks_are_one_after_the_other_with_a_relu(bands, strides, block):
+    spectra = normal(0, 5, bands, 1)
+    first = normal(1, 9, 1, 4), normal(2, 4), strides[0]
+    second = normal(3, 3, 4, 6), normal(4, 6), strides[1]
+    got = band_convolutions(spectra[:, :, 0], [first, second], block)
+    want = correlated(np.maximum(correlated(spectra, *first), 0), *second)
+    np.testing.assert_allclose(got, want.reshape(5, -1), atol=1e-3)
 
 
 def test_masked_convolution_puts_the_centre_in_place_of_invalid_neighbours():

@@ -14,7 +14,7 @@ from dgc_jax.model.augment import Augment
 from dgc_jax.model.encoder import FIXED
 from dgc_jax.model.losses import Weights
 from dgc_jax.train.state import Optimizer
-from dgc_jax.train.step import _balance, data_mesh, jitted_step
+from dgc_jax.train.step import _balance, _shared_pixels, data_mesh, jitted_step
 
 BANDS, CROP, CLUSTERS = 20, 16, 6
 # One recipe for all tests: every other one is another program to compile.
@@ -253,7 +253,9 @@ def test_balance_is_that_of_pairs_of_pixels_so_far_apart(displacement: int) -> N
         information = np.sum(joint * np.log((joint + 1e-12) / (np.outer(margin, margin) + 1e-12)))
         found.append(1 - information / np.log(clusters) if met else 0.0)
     log_q = jnp.log(jnp.asarray(q.reshape(-1, side, side, clusters), jnp.float32))
-    got = jax.jit(_balance, static_argnums=3)(log_q, valid, offset, displacement)
+    got = jax.jit(lambda *batch: _balance(_shared_pixels(*batch, displacement), displacement))(
+        log_q, valid, offset
+    )
     np.testing.assert_allclose(got, np.mean(found), rtol=1e-4)
 
 
