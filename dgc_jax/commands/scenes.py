@@ -30,7 +30,7 @@ import rich.console
 import rich.progress
 import tensorstore as ts
 
-from dgc_jax import manifest, processes
+from dgc_jax import manifest, processes, terminal
 from dgc_jax.apply import gather
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import Spectra
@@ -51,7 +51,7 @@ _REMEDY = "name a folder that all processes can write to"
 
 def tell(error: InputError) -> None:
     """Tells what is wrong with a scene, on standard error."""
-    print(f"dgc: {error}", file=sys.stderr)
+    print(f"dgc: {terminal.spoken(error)}", file=sys.stderr)
 
 
 def segment_scenes(
@@ -68,7 +68,7 @@ def segment_scenes(
     wrong: Callable[[InputError], None] = tell,
     done: Callable[[Cube, Plan, np.ndarray], None] | None = None,
     console: rich.console.Console,
-) -> tuple[list[Summary], list[str | None], list[Portrait]]:
+) -> tuple[list[Summary], list[InputError | None], list[Portrait]]:
     """Segments scenes and writes their maps, all processes together.
 
     What is wrong with a scene is told by the process that meets it; the other scenes go on.
@@ -94,7 +94,7 @@ def segment_scenes(
     """
     index, count = processes.part()
     alone = count == 1
-    why_not: list[str | None] = [None] * len(scenes)
+    why_not: list[InputError | None] = [None] * len(scenes)
     names: dict[int, str] = {}
     pixels = np.zeros((len(scenes), segmenter.clusters), np.int64)
     # Mean and squares of `Spectra`.
@@ -119,7 +119,7 @@ def segment_scenes(
         try:
             yield
         except InputError as error:
-            why_not[number] = str(error)
+            why_not[number] = error
             wrong(error)
 
     def merge(number: int, parts: Mapping[str, gather.Accumulator]) -> None:
@@ -323,9 +323,10 @@ def clean(folder: str) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _share(why_not: list[str | None]) -> None:
+def _share(why_not: list[InputError | None]) -> None:
     """Waits for all processes, and notes the scenes with which something is wrong in another."""
     failed = processes.summed(np.array([why is not None for why in why_not], np.int64))
     for number, elsewhere in enumerate(failed):
         if elsewhere and why_not[number] is None:
-            why_not[number] = "another process cannot segment it; see what that one says"
+            told = "another process cannot segment it"
+            why_not[number] = InputError("", found=told, remedy="see what that one says")

@@ -168,7 +168,8 @@ def _check_end(child: _Child) -> None:
     with open(child.log, encoding="utf-8", errors="replace") as file:
         told = [line.removeprefix("dgc: ").strip() for line in file if line.startswith("dgc: ")]
     if status == 2 and told:
-        raise InputError(f"seed {child.seed}: {told[-1]}")
+        # The sentence is passed on as it is; that it was bad input is known by the status.
+        raise InputError(f"seed {child.seed}", found=told[-1])
     why = told[-1] if told else f"its process ended with status {status}; see {child.log}."
     raise LostError(f"seed {child.seed}: {why}")
 
