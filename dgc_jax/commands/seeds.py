@@ -188,7 +188,7 @@ def main(arguments: Sequence[str]) -> int:
         with on_a_device():
             run(configuration.read(path, fields), workdir)
     except Exception as error:
-        status = end("dgc", error)
+        status = end("dgc", error, {"workdir": "--workdir"})  # of `dgc stability`
         if status is None:
             raise
         return status

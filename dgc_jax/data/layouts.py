@@ -292,8 +292,8 @@ def named(paths: Sequence[str]) -> tuple[list[str], list[str]]:
         other = by_name.setdefault(name, path)
         if other != path:
             raise InputError(
-                path,
-                found=f"is called {name!r} as {other} is, and outputs are named after their scenes",
+                f"{other} and {path}",
+                found=f"are both called {name!r}, and outputs are named after their scenes",
                 remedy="rename one, or name the scenes by a glob such as '*.hdr'",
             )
     renamed = []
