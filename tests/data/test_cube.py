@@ -233,7 +233,7 @@ def test_wavelengths_that_do_not_fit_are_refused(scene, tmp_path):
         InputError, match=r"wavelengths: .* the 6 stored bands .* found 2 wavelengths"
     ):
         open_cube(path, wavelengths=[400, 500])
-    with pytest.raises(InputError, match="counts from 1 to 6, as band numbers do: give nm"):
+    with pytest.raises(InputError, match="counts from 1 to 6, as band numbers do; give nm"):
         open_cube(path, wavelengths=[1, 2, 3, 4, 5, 6])
     words = tmp_path / "words.txt"
     words.write_text("red green blue")
@@ -356,7 +356,7 @@ def test_what_is_no_scene_is_refused_in_one_sentence(tmp_path):
     for name, message in [
         ("missing.hdr", "does not exist"),
         ("notes.docx", "expected ENVI .*, found no known format"),
-        ("folder", "is a folder, but not of a zarr"),
+        ("folder", "expected a zarr, zarr3 or n5 array, found a folder"),
         ("complex.npy", "holds complex128 numbers"),
         ("empty.npy", "0 x 2 x 2: expected real numbers in at least one pixel"),
     ]:

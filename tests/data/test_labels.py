@@ -264,7 +264,7 @@ def test_colour_pictures_and_unknown_files_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"b\.png: could not be read as a picture"):
         read_labels(str(tmp_path / "b.png"))
     (tmp_path / "c.txt").write_text("1 2 3")
-    with pytest.raises(InputError, match=r"c\.txt is not a label map.*\.png"):
+    with pytest.raises(InputError, match=r"c\.txt: expected a label map.*\.png"):
         read_labels(str(tmp_path / "c.txt"))
     (tmp_path / "d.zarr").mkdir()
     with pytest.raises(InputError, match=r"d\.zarr: expected a zarr label map"):

@@ -249,7 +249,10 @@ def test_the_fill_value_of_a_zarr_array_is_no_data(tmp_path, driver):
     [
         ({"scale_factor": 0.0}, "expected a positive scale_factor, found 0"),
         ({"scale_factor": -1.0}, "expected a positive scale_factor, found -1"),
-        ({"scale_factor": [1e-4] * 2 + [2e-4]}, f"one scale_factor, or one a band of {BANDS}, found 3 entries"),
+        (
+            {"scale_factor": [1e-4] * 2 + [2e-4]},
+            f"one scale_factor, or one a band of {BANDS}, found 3 entries",
+        ),
         ({"add_offset": [0.0, 1.0]}, f"one add_offset, or one a band of {BANDS}, found 2 entries"),
     ],
 )

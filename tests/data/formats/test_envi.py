@@ -271,9 +271,9 @@ def test_a_pair_of_which_one_file_is_missing_is_refused_by_name(tmp_path):
     header = write(tmp_path, numbers())
     data = tmp_path / "scene.raw"
     moved = data.rename(tmp_path / "other.raw")
-    with pytest.raises(InputError, match=r"scene\.hdr expected a data file beside it, scene"):
+    with pytest.raises(InputError, match=r"scene\.hdr: expected a data file beside it, scene"):
         open_cube(header)
-    with pytest.raises(InputError, match=r"other\.raw has no ENVI header beside it"):
+    with pytest.raises(InputError, match=r"other\.raw: expected an ENVI header beside it"):
         open_cube(moved)
 
 

@@ -336,7 +336,7 @@ def test_without_rasterio_one_sentence_says_what_to_install(write, tmp_path, mon
     with pytest.raises(InputError, match=r"scene\.tif: needs rasterio.*dgc_jax\[geo\]") as caught:
         open_cube(path)
     assert "pip install 'dgc_jax[geo]'" in str(caught.value)
-    with pytest.raises(InputError, match=r"map\.tif needs rasterio.*dgc_jax\[geo\]"):
+    with pytest.raises(InputError, match=r"map\.tif: needs rasterio.*dgc_jax\[geo\]"):
         write_geotiff(tmp_path / "map.tif", np.ones((4, 4), "u1"), ["a"], palette.colours(1))
 
 
