@@ -83,7 +83,7 @@ def test_a_broken_configuration_is_told_in_one_line(
             ["--config=configs/dgc4.py", "--config.trian.steps=3"],
             "no field 'trian'; did you mean 'train'?",
         ),
-        (["--config=configs/dgc4.py", "--config.qqqqqqq=3"], "there is no field 'qqqqqqq'"),
+        (["--config=configs/dgc4.py", "--config.qqqqqqq=3"], "qqqqqqq: there is no such field"),
         (["--config=configs/dgc4.py", "--config.train.steps=many"], "train.steps"),
         (["--config=configs/dgc4.py", "--config.data.overlap=(0.2,)"], "overlap: expected 2 num"),
         (["--config=configs/dgc4.py", "--config.model.features=(8,16)"], "expected 3 numbers"),

@@ -132,15 +132,13 @@ def _reason(segmenter: "Segmenter", cube: Cube, brighter: bool) -> str:
     if cube.gain is not None:
         return "check its white and dark references, their exposure and their order."
     if data.get("white"):
-        return (
-            "the training's were calibrated by references and it is not; pass --white and --dark."
-        )
+        return "the training's were calibrated by references and it is not; pass white= and dark=."
     if brighter:
         stored = "has no scale factor" if cube.scale == 1 else f"is divided by {cube.scale:g}"
         return (
             f"it {stored}, so that one may be missing or wrong ('reflectance scale factor' of ENVI "
             "headers, scale_factor elsewhere), or it holds raw counts or radiance; correct the "
-            "file, or pass --white and --dark."
+            "file, or pass white= and dark=."
         )
     if cube.scale > 1:
         return (
@@ -169,8 +167,8 @@ def _strange(segmenter: "Segmenter", cube: Cube, windows: Windows) -> str | None
     return (
         f"{unlike / pixels:.0%} of the sampled pixels of {cube.path} are unlike any cluster of the "
         "model, so its labels may mean nothing: it may hold other materials, radiance instead of "
-        f"reflectance (pass --white and --dark), or other bands{unsure}; see `dgc inspect`, and "
-        "where they are by --confidence."
+        f"reflectance (pass white= and dark=), or other bands{unsure}; see `dgc inspect`, and "
+        "where they are by confidence=."
     )
 
 
@@ -195,7 +193,7 @@ def _bands(segmenter: "Segmenter", cube: Cube) -> str | None:
     if cube.centres is None:
         return (
             f"{cube.path} does not say its wavelengths, so its bands are taken for {model}; if "
-            "they are others, pass --wavelengths."
+            "they are others, pass wavelengths=."
         )
     if cube.taps is None:
         return None

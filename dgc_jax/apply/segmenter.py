@@ -268,7 +268,10 @@ class Segmenter:
         found = open_scenes(os.fspath(scene), labels=None, common_grid=False, **how)
         if len(found) > 1:
             raise InputError(
-                f"{os.fspath(scene)}: expected one scene, found {len(found)}; give them one by one."
+                os.fspath(scene),
+                expected="one scene",
+                found=len(found),
+                remedy="give them one by one",
             )
         return found[0].cube
 
@@ -373,8 +376,10 @@ class Segmenter:
             return cube.on_grid(self.wavelengths)
         if cube.shape[2] != self.bands:
             raise InputError(
-                f"{cube.path}: expected the model's {self.bands} bands, found {cube.shape[2]} and "
-                "no wavelengths to match them by; give the wavelengths or the same bands."
+                cube.path,
+                expected=f"the model's {self.bands} bands",
+                found=f"{cube.shape[2]} and no wavelengths to match them by",
+                remedy="give the wavelengths or the same bands",
             )
         return cube
 
@@ -409,8 +414,10 @@ class Segmenter:
         crops = jnp.asarray(batch, jnp.float32)
         if crops.ndim != 4 or crops.shape[-1] != self.bands:
             raise InputError(
-                f"predict: expected a batch [batch, row, column, {self.bands} bands], found an "
-                f"array of shape {crops.shape}; reshape it or interpolate it to the model's bands."
+                "predict",
+                expected=f"a batch [batch, row, column, {self.bands} bands]",
+                found=f"an array of shape {crops.shape}",
+                remedy="reshape it or interpolate it to the model's bands",
             )
         if valid is None:
             return crops, jnp.all(jnp.isfinite(crops), axis=-1) & jnp.any(crops != 0, axis=-1)

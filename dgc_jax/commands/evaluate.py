@@ -83,8 +83,10 @@ def evaluate(
     labelled = [scene for scene in every if scene.labels_path is not None]
     if not labelled:
         raise InputError(
-            f"--labels={labels}: expected label maps beside the scenes, found none; give a pattern "
-            "such as {stem}_labels.png, in which {stem} is the scene's name."
+            f"labels={labels}",
+            expected="label maps beside the scenes",
+            found="none",
+            remedy="give a pattern such as {stem}_labels.png, in which {stem} is the scene's name",
         )
     counts = None
     for scene in track(labelled, "evaluating", console):
@@ -96,8 +98,10 @@ def evaluate(
         counts = add_scene(counts, scene, found, segmenter)
     if counts is None:
         raise InputError(
-            f"--labels={labels}: expected labelled pixels, found none in {len(labelled)} label "
-            "maps; check the files and --unlabelled."
+            f"labels={labels}",
+            expected="labelled pixels",
+            found=f"none in {len(labelled)} label maps",
+            remedy="check the files and unlabelled=",
         )
     names = labelled[0].classes or segmenter.classes
     numbers = options.background(config) if config.data.background else segmenter.background
@@ -115,7 +119,9 @@ def _as_table(table: Mapping[int, int] | None, clusters: Sequence[int]) -> list[
     if unknown:
         every = len(clusters) == clusters[-1]
         known = f"from 1 to {len(clusters)}" if every else ", ".join(map(str, clusters))
-        raise InputError(f"--table: expected clusters {known}, found {unknown[0]}; correct it.")
+        raise InputError(
+            "table=", expected=f"clusters {known}", found=unknown[0], remedy="correct it"
+        )
     return [table.get(cluster, 0) for cluster in clusters]
 
 

@@ -36,7 +36,10 @@ def inspect(
     if len(scenes) > 1 or _is_many(scenes[0]):
         if png or show or verify:
             raise InputError(
-                f"--png, --show and --verify take one scene, found {', '.join(scenes)}."
+                "png=, show=, verify=",
+                expected="one scene",
+                found=", ".join(scenes),
+                remedy="inspect one by one",
             )
         _inspect_all(scenes, options)
         return
@@ -44,8 +47,10 @@ def inspect(
         number = checksums.check(scenes[0], content=True)
         if number is None:
             raise InputError(
-                f"--verify: expected a scene of dgc prepare, which has checksums, found "
-                f"{scenes[0]} without; leave --verify out, or prepare it again."
+                "verify=",
+                expected="a scene of dgc prepare, which has checksums",
+                found=f"{scenes[0]} without",
+                remedy="leave verify= out, or prepare it again",
             )
         click.echo(f"{'verified':<15} {number} files are what they were")
     cube = opened(scenes[0], options)
@@ -53,9 +58,9 @@ def inspect(
     for name, text in facts:
         click.echo(f"{name:<15} {text}")
     for note in cube.notes:
-        click.echo(f"{'note':<15} {note}")
+        click.echo(f"{'note':<15} {terminal.spoken(note)}")
     for warning in warnings:
-        click.echo(f"{'warning':<15} {warning}")
+        click.echo(f"{'warning':<15} {terminal.spoken(warning)}")
     if png or show:
         _draw(cube, png, show)
 
@@ -70,16 +75,18 @@ def _is_many(path: str) -> bool:
 def _inspect_all(scenes: tuple[str, ...], options: dict[str, Any]) -> None:
     wrong: dict[str, str] = {}
     if options.pop("keep_bad_bands"):
-        raise InputError("--keep-bad-bands takes one scene, found several; inspect one by one.")
+        raise InputError(
+            "keep_bad_bands=", expected="one scene", found="several", remedy="inspect one by one"
+        )
     found = open_scenes(scenes, common_grid=False, wrong=wrong, **options)
     console = terminal.Console()
     seen = preflight.look(found)
     preflight.show(seen, wrong, console)
     try:
         for told in preflight.check(seen, {}) if found else []:
-            click.echo(f"! {told}")
+            click.echo(f"! {terminal.spoken(told)}")
     except InputError as error:
-        click.echo(f"! {error}")
+        click.echo(f"! {terminal.spoken(error)}")
         raise SystemExit(2) from None
     if wrong:
         raise SystemExit(2)

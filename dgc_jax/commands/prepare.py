@@ -38,7 +38,7 @@ def prepare_scenes(
     failed, whole = 0, list[str]()
     console = terminal.Console()
     with (
-        alone(out, "--out"),
+        alone(out, "out"),
         Progress(
             console=console, disable=not console.is_terminal, redirect_stderr=False
         ) as progress,
@@ -47,7 +47,7 @@ def prepare_scenes(
             paths, _prepared(paths, out, options, workers, progress), strict=True
         ):
             failed += not done
-            click.echo(line, err=not done)
+            click.echo(line if done else f"dgc: {terminal.spoken(line)}", err=not done)
             whole += [f"{scene_name(path)}.zarr"] * done
         still_there(out, whole)
     if failed:
@@ -56,7 +56,7 @@ def prepare_scenes(
 
 def _prepared(
     paths: list[str], out: str, options: dict[str, Any], workers: int, progress: Progress
-) -> Iterator[tuple[bool, str]]:
+) -> Iterator[tuple[bool, str | InputError]]:
     """Whether each scene is prepared, and what to tell of it, in the order of the paths."""
     if workers == 1 or len(paths) == 1:
         yield from (_prepare_one(path, out, options, progress) for path in paths)
@@ -77,8 +77,12 @@ def _prepared(
             except concurrent.futures.process.BrokenProcessPool:
                 yield (
                     False,
-                    f"dgc: {path} was not prepared, because a worker process was ended from "
-                    "outside (out of memory?): run the command again with fewer --workers.",
+                    InputError(
+                        path,
+                        found="was not prepared, because a worker process was ended from outside "
+                        "(out of memory?)",
+                        remedy="run the command again with fewer workers=",
+                    ),
                 )
     finally:
         pool.shutdown(cancel_futures=True)
@@ -86,12 +90,12 @@ def _prepared(
 
 def _prepare_one(
     path: str, out: str, options: dict[str, Any], progress: Progress | None = None
-) -> tuple[bool, str]:
+) -> tuple[bool, str | InputError]:
     try:
         cube = opened(path, options)
         why = why_unprepared(cube, out)
         prepare(cube, out, progress)
     except InputError as error:
-        return False, f"dgc: {error}"
+        return False, error
     what = "complete already" if why is None else "written"
     return True, f"{store_path(cube, out)}: {what}{f' anew, because {why}' if why else ''}"

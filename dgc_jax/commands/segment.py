@@ -46,7 +46,7 @@ def segment(
     confidence: bool = False,
     reading: Mapping[str, Any] | None = None,
     console: rich.console.Console | None = None,
-) -> dict[str, str | None]:
+) -> dict[str, InputError | None]:
     """Segments scenes into a folder, with the spectra and areas of all of them together.
 
     A scene is not segmented again if its maps are finished, see `dgc_jax.manifest`; else it is
@@ -76,12 +76,14 @@ def segment(
     unknown = [name for name in formats if name not in results.FORMATS]
     if unknown or not formats:
         raise InputError(
-            f"--format: expected some of {', '.join(results.FORMATS)}, found "
-            f"{', '.join(unknown) or 'none'}; correct it."
+            "formats=",
+            expected=f"some of {', '.join(results.FORMATS)}",
+            found=", ".join(unknown) or "none",
+            remedy="correct it",
         )
     for name in ("geotiff", "geojson"):
         if name in formats:
-            import_rasterio(f"--format {name}")  # told before hours of work
+            import_rasterio(f"the format {name}")  # told before hours of work
     formats = tuple(name for name in results.FORMATS if name in formats)
     if formats == ("geojson",):
         console.print("note: polygons are no map to go on from, so maps are written as PNG, too.")
@@ -111,10 +113,10 @@ def segment(
     paths = find_scenes(scenes, companions=("{stem}_labels.*", trained.labels, *beside))
     processes.same("SCENES", " ".join(map(scene_name, paths)))
     with contextlib.ExitStack() as stack:
-        with processes.agreeing(f"--out={out}"):
+        with processes.agreeing(f"out={out}"):
             if processes.first():
                 _check_folder(out, paths)
-                stack.enter_context(lock.alone(out, "--out"))
+                stack.enter_context(lock.alone(out, "out"))
                 _check_files(out, segmenter, paths, formats, confidence)
                 clean(out)  # what a job that was killed has left
         summaries, why_not, _ = segment_scenes(
@@ -196,12 +198,17 @@ def _check_folder(out: str, paths: Sequence[str]) -> None:
     folder = os.path.realpath(out)
     if folder in {os.path.dirname(os.path.realpath(path)) for path in paths}:
         raise InputError(
-            f"--out={out}: expected a folder without the scenes, found scenes in it; name another "
-            "one, because maps have the names of their scenes."
+            f"out={out}",
+            expected="a folder without the scenes",
+            found="scenes in it",
+            remedy="name another one, because maps have the names of their scenes",
         )
     if os.path.exists(os.path.join(out, "config.json")):
         raise InputError(
-            f"--out={out}: expected a folder for maps, found the workdir of a run; name another."
+            f"out={out}",
+            expected="a folder for maps",
+            found="the workdir of a run",
+            remedy="name another",
         )
 
 
@@ -216,4 +223,4 @@ def _check_files(
     wanted["tables", "all"] = list(results.TABLES)
     if confidence:
         wanted["tables", "confidence"] = [_CONFIDENCE]
-    manifest.refuse_clashes(out, "--out", wanted)
+    manifest.refuse_clashes(out, "out", wanted)

@@ -38,7 +38,7 @@ def describe(cube: Cube) -> tuple[list[tuple[str, str]], list[str]]:
     if cube.wavelengths is None:
         warnings.append(
             "No wavelengths: bands cannot be chosen in nm nor scenes matched; give them by "
-            "--wavelengths."
+            "wavelengths=."
         )
     if not valid.any():
         warnings.append(empty_bands.why_invalid(cube) or "No sampled pixel is valid.")

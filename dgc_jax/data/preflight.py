@@ -72,10 +72,10 @@ def check(seen: Sequence[Seen], wrong: Mapping[str, str]) -> list[str]:
         some = list(wrong.items())[:_NAMED]
         told = " ".join(f"({number}) {why}" for number, (_, why) in enumerate(some, 1))
         if len(wrong) == 1:
-            raise InputError(told.removeprefix("(1) "))
+            raise InputError(some[0][1])  # the whole sentence
         more = f" And {len(wrong) - _NAMED} more." if len(wrong) > _NAMED else ""
         raise InputError(
-            f"{len(wrong)} of {len(wrong) + len(seen)} scenes cannot be used: {told}{more}"
+            f"{len(wrong)} of {len(wrong) + len(seen)} scenes cannot be used", found=f"{told}{more}"
         )
     return units.judge([(s.scene.cube, s.numbers) for s in seen if s.numbers is not None])
 

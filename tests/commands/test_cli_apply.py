@@ -126,7 +126,7 @@ def test_bad_scene_is_told_and_the_rest_go_on(
     assert result.exit_code == 1
     errors = [line for line in result.stderr.splitlines() if line.startswith("dgc: ")]
     assert len(errors) == 1
-    assert "broken.npy cannot be opened" in errors[0]
+    assert "broken.npy: cannot be opened" in errors[0]
     assert "1 of 3 scenes failed" in result.stdout
     areas = read_csv(tmp_path / "out" / "areas.csv")
     assert {row["scene"] for row in areas} == {"new0", "new1"}

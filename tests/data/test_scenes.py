@@ -118,7 +118,7 @@ def test_scenes_of_one_name_in_several_folders_are_told_apart_by_these(tmp_path,
 def test_two_files_of_one_name_in_one_folder_are_refused(tmp_path):
     write_npy(tmp_path, "a")
     write_envi(tmp_path, "a")
-    with pytest.raises(InputError, match=r"a\.hdr and .*a\.npy are both called 'a'"):
+    with pytest.raises(InputError, match=r"a\.hdr and .*a\.npy: are both called 'a'"):
         find_scenes(str(tmp_path))
 
 
@@ -204,7 +204,7 @@ def test_a_header_and_its_data_are_one_label_file(tmp_path):
 def test_labels_of_another_size_name_both(tmp_path):
     path = write_envi(tmp_path, "a")
     PIL.Image.fromarray(np.ones((3, 3), np.uint8)).save(tmp_path / "a_labels.png")
-    with pytest.raises(InputError, match=r"3 x 3 pixels.*its scene has 4 x 5"):
+    with pytest.raises(InputError, match=r"expected 4 x 5 pixels.*, as its scene has, found 3 x 3"):
         open_scenes(path)[0].read_labels()
 
 
