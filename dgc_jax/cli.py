@@ -21,9 +21,6 @@ from dgc_jax.files import replacing
 from dgc_jax.names import show_all
 from dgc_jax.parameters import LISTED, NUMBERS, TABLE
 
-_BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
-
-
 _WITHOUT_JAX = ("inspect", "prepare")
 
 
@@ -121,8 +118,9 @@ def inspect(
     Of one file everything; of folders, globs and several files a table, a line a scene.
     """
     from dgc_jax.commands import inspect as command
+    from dgc_jax.data.reading import Reading
 
-    command.inspect(scenes, png=png, show=show, verify=verify, options=options)
+    command.inspect(scenes, png=png, show=show, verify=verify, how=Reading(**options))
 
 
 @main.command("prepare")
@@ -142,8 +140,9 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
     Safe to interrupt and run again: finished scenes are skipped.
     """
     from dgc_jax.commands.prepare import prepare_scenes as prepare
+    from dgc_jax.data.reading import Reading
 
-    prepare(scenes, out, workers, options)
+    prepare(scenes, out, workers, Reading(**options))
 
 
 @main.command()

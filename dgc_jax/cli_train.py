@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dgc_jax import presets, stage
-from dgc_jax.config import Config, configure
+from dgc_jax.config import SIMULATED, Config, configure
 from dgc_jax.errors import InputError
 
 
@@ -105,7 +105,7 @@ def train(
             )
     config = configure(config, given)
     folder = workdir or os.path.join("runs", _run_name(scenes) or configuration.name(preset))
-    if config.data.scenes == "leaves" and not scenes:
+    if config.data.scenes == SIMULATED and not scenes:
         click.echo("note: no SCENES were given: the simulated leaves are trained on.", err=True)
     if workdir is None:
         click.echo(f"Workdir: {folder}")
@@ -164,12 +164,12 @@ def as_flags(settings: Sequence[str]) -> list[str]:
 
 def _path(word: str) -> str:
     """A scene as it was meant: a folder called `leaves` is not the simulation."""
-    return os.path.join(os.curdir, word) if word == "leaves" and os.path.exists(word) else word
+    return os.path.join(os.curdir, word) if word == SIMULATED and os.path.exists(word) else word
 
 
 def _run_name(scenes: Sequence[str]) -> str:
     """A name for the run of some scenes: that of the folder they lie in; "" for the simulation."""
-    if not scenes or (len(scenes) == 1 and _path(scenes[0]) == "leaves"):
+    if not scenes or (len(scenes) == 1 and _path(scenes[0]) == SIMULATED):
         return ""
     first = scenes[0]
     plain = re.split(r"[*?[]", first)[0]  # of a glob what comes before its wildcards

@@ -23,6 +23,8 @@ from typing import Any, ClassVar
 from dgc_jax.errors import InputError
 from dgc_jax.stage import RANGES, Stage, field, fields, unknown
 
+SIMULATED = "leaves"
+"""The data set that stands for no files, see `dgc_jax.data.simulation.leaves`."""
 NORMALISATIONS = ("global", "band", "snv", "l2", "log")  # see dgc_jax/model/normalisation.py
 STARTS = ("kmeans++", "random")
 PRECISIONS = ("float32", "bfloat16")
@@ -107,7 +109,7 @@ class Data(Stage):
 
     path: ClassVar[str] = "data"
     scenes: str | tuple[str, ...] = field(
-        "leaves",
+        SIMULATED,
         about='"leaves" (simulated, `data.leaves`), or a path, a folder, a glob, or a tuple',
     )
     labels: str = field(

@@ -27,9 +27,9 @@ from dgc_jax.apply import likeness, programs
 from dgc_jax.apply.saved_model import SavedModel, load_model
 from dgc_jax.apply.tiles import Confidence, Finest, Labelled, Tile, TileConfidence, best_side, walk
 from dgc_jax.config import stored
-from dgc_jax.data import arrays
+from dgc_jax.data import arrays, reading
 from dgc_jax.data.cube import Cube, Path, Stored
-from dgc_jax.data.scenes import open_scenes
+from dgc_jax.data.scenes import open_data_set
 from dgc_jax.errors import InputError
 from dgc_jax.model.cluster_tree import ClusterTree
 from dgc_jax.model.encoder import RADIUS
@@ -261,11 +261,8 @@ class Segmenter:
         """
         if not isinstance(scene, str | os.PathLike):
             return arrays.as_cube(scene, wavelengths=wavelengths)
-        trained = stored(self.config).data
-        named = ("mask", "dark", "white", "scale", "variable", "axes")
-        how = {name: getattr(trained, name) for name in named}
-        how["wavelengths"] = trained.wavelengths if wavelengths is None else wavelengths
-        found = open_scenes(os.fspath(scene), labels=None, common_grid=False, **how)
+        how = reading.of_options(stored(self.config).data).but({"wavelengths": wavelengths})
+        found = open_data_set(os.fspath(scene), how, labels=None, common_grid=False)
         if len(found) > 1:
             raise InputError(
                 os.fspath(scene),

@@ -16,7 +16,6 @@ from dgc_jax import terminal
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.commands.experiment import add_scene, scored
-from dgc_jax.commands.reading import given
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.phases import track
@@ -51,7 +50,8 @@ def evaluate(
         unlabelled: label value of unlabelled pixels; None: as in training.
         table: class (1, 2, ...) of each cluster, clusters left out having none; None: the best.
         view_path: JSON file of `dgc merge`, clusters to be shown as one.
-        reading: some of `READING`, where scenes are to be read in another way than in training.
+        reading: options of `dgc_jax.data.reading.Reading`, where scenes are to be read in another
+            way than in training.
         console: where progress is shown.
 
     Returns:
@@ -67,7 +67,8 @@ def evaluate(
     if groups is not None:
         becomes = segmenter.tree.becomes(groups)
         segmenter = view.apply(segmenter, groups)
-    own_maps = scenes is None and not given(reading) and (groups is None or becomes is not None)
+    as_trained = all(value is None for value in (reading or {}).values())
+    own_maps = scenes is None and as_trained and (groups is None or becomes is not None)
     shown = [k for k, name in enumerate(segmenter.names, 1) if name]
     by_hand = _as_table(table, shown)
     config = options.of_run(

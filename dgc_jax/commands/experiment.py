@@ -28,7 +28,7 @@ from dgc_jax.apply.saved_model import SavedModel, save_model
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.commands.report import read_summary
 from dgc_jax.commands.scenes import clean, segment_scenes, tell
-from dgc_jax.config import Config
+from dgc_jax.config import SIMULATED, Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError, StorageError
@@ -214,7 +214,7 @@ def _why_unfinished(
         return None
     labels = None
     if (
-        scenes is not None or config.data.scenes != "leaves"
+        scenes is not None or config.data.scenes != SIMULATED
     ):  # which are what the configuration says
         try:
             scenes = options.scenes(config) if scenes is None else scenes

@@ -2,24 +2,23 @@
 
 import glob
 import os
-from typing import Any
 
 import click
 import PIL.Image
 
 from dgc_jax import terminal
-from dgc_jax.commands.reading import opened
 from dgc_jax.data import checksums, preflight
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.zarr import is_store
-from dgc_jax.data.scenes import open_scenes
+from dgc_jax.data.reading import Reading
+from dgc_jax.data.scenes import open_data_set, open_recognised
 from dgc_jax.errors import InputError
 from dgc_jax.files import replacing
 
 
 def inspect(
-    scenes: tuple[str, ...], *, png: str | None, show: bool, verify: bool, options: dict[str, Any]
+    scenes: tuple[str, ...], *, png: str | None, show: bool, verify: bool, how: Reading
 ) -> None:
     """Prints what is understood of scenes: of one everything, of several a table.
 
@@ -28,7 +27,7 @@ def inspect(
         png: also write a picture of one scene to this file.
         show: also show a picture of one scene in the terminal.
         verify: read all of a prepared scene, by its checksums.
-        options: `dgc_jax.commands.reading.READING`, and `keep_bad_bands`.
+        how: scenes are to be read.
 
     Raises:
         InputError: if a scene cannot be opened, or an option is not for it.
@@ -41,7 +40,7 @@ def inspect(
                 found=", ".join(scenes),
                 remedy="inspect one by one",
             )
-        _inspect_all(scenes, options)
+        _inspect_all(scenes, how)
         return
     if verify:
         number = checksums.check(scenes[0], content=True)
@@ -53,7 +52,7 @@ def inspect(
                 remedy="leave verify= out, or prepare it again",
             )
         click.echo(f"{'verified':<15} {number} files are what they were")
-    cube = opened(scenes[0], options)
+    cube = open_recognised(scenes[0], how.of_scene(scenes[0]))
     facts, warnings = describe(cube)
     for name, text in facts:
         click.echo(f"{name:<15} {text}")
@@ -72,13 +71,13 @@ def _is_many(path: str) -> bool:
     return glob.has_magic(path) and not os.path.exists(path) and "://" not in path
 
 
-def _inspect_all(scenes: tuple[str, ...], options: dict[str, Any]) -> None:
+def _inspect_all(scenes: tuple[str, ...], how: Reading) -> None:
     wrong: dict[str, str] = {}
-    if options.pop("keep_bad_bands"):
+    if how.keep_bad_bands:
         raise InputError(
             "keep_bad_bands=", expected="one scene", found="several", remedy="inspect one by one"
         )
-    found = open_scenes(scenes, common_grid=False, wrong=wrong, **options)
+    found = open_data_set(scenes, how, common_grid=False, wrong=wrong)
     console = terminal.Console()
     seen = preflight.look(found)
     preflight.show(seen, wrong, console)

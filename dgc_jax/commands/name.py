@@ -85,7 +85,7 @@ def name(
         classes: names of the classes 1, 2, ... of the label maps; None: what they say themselves.
         unlabelled: label value of unlabelled pixels; None: as in training.
         out: JSON file to write; None: as `dgc_jax.commands.merge.merge`.
-        reading: some of `dgc_jax.commands.reading.READING`, where scenes are to be read in another
+        reading: options of `dgc_jax.data.reading.Reading`, where scenes are to be read in another
             way than in training.
         console: where progress is shown.
 

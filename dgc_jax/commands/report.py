@@ -44,7 +44,7 @@ def report(
         out: file to write; None: `report.html` in the workdir.
         labels: pattern of label maps beside the scenes, "" for none; None: that of the training.
         view_path: JSON file of `dgc merge`, with which the page opens.
-        reading: some of `dgc_jax.commands.reading.READING`, where scenes are to be read in another
+        reading: options of `dgc_jax.data.reading.Reading`, where scenes are to be read in another
             way than in training.
         console: where progress is shown.
 

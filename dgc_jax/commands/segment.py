@@ -18,14 +18,15 @@ import rich.console
 from dgc_jax import lock, manifest, processes, terminal
 from dgc_jax.apply import likeness, view
 from dgc_jax.apply.segmenter import Segmenter, load
-from dgc_jax.commands.reading import BESIDE, READING, given
 from dgc_jax.commands.scenes import clean, segment_scenes
 from dgc_jax.config import stored
 from dgc_jax.data import empty_bands
 from dgc_jax.data.cube import Cube
+from dgc_jax.data.find import LABELS, find_scenes
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.formats.geotiff import import_rasterio
-from dgc_jax.data.scenes import find_scenes, open_scenes
+from dgc_jax.data.reading import Reading, of_options
+from dgc_jax.data.scenes import open_data_set
 from dgc_jax.errors import InputError
 from dgc_jax.files import still_there
 from dgc_jax.phases import phase
@@ -61,7 +62,8 @@ def segment(
         view_path: JSON file of `dgc merge`, clusters to be shown as one.
         sieve: regions of fewer pixels join their neighbours, see `dgc_jax.apply.sieve`; 0: none.
         confidence: also tell how sure the labels are, see `dgc_jax.show.confidence`.
-        reading: some of `READING`, where scenes are to be read in another way than in training.
+        reading: options of `dgc_jax.data.reading.Reading`, where scenes are to be read in another
+            way than in training.
         console: where progress is shown.
 
     Returns:
@@ -108,9 +110,8 @@ def segment(
             soft_wrap=True,
         )
     trained = stored(segmenter.config).data
-    how = {name: getattr(trained, name) for name in READING} | given(reading)
-    beside = tuple(how[name] for name in BESIDE)
-    paths = find_scenes(scenes, companions=("{stem}_labels.*", trained.labels, *beside))
+    how = of_options(trained).but(reading)
+    paths = find_scenes(scenes, companions=(LABELS, trained.labels, *how.patterns))
     processes.same("SCENES", " ".join(map(scene_name, paths)))
     with contextlib.ExitStack() as stack:
         with processes.agreeing(f"out={out}"):
@@ -189,8 +190,8 @@ def _tell_of_others(out: str, paths: Sequence[str], console: rich.console.Consol
         )  # fmt: skip
 
 
-def _opened(path: str, how: Mapping[str, Any]) -> Cube:
-    return open_scenes([path], labels=None, **how)[0].cube
+def _opened(path: str, how: Reading) -> Cube:
+    return open_data_set([path], how, labels=None)[0].cube
 
 
 def _check_folder(out: str, paths: Sequence[str]) -> None:

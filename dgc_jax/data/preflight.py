@@ -144,12 +144,12 @@ def _bands(cube: Cube) -> str:
     if cube.wavelengths is None:
         return f"{cube.shape[2]}, nm unknown"
     ends = f"{cube.wavelengths[0]:.5g}-{cube.wavelengths[-1]:.5g} nm"
-    return f"{cube.shape[2]}, {ends}" + (", interpolated" if cube.taps is not None else "")
+    return f"{cube.shape[2]}, {ends}" + (", interpolated" if cube.bands.taps is not None else "")
 
 
 def _calibration(cube: Cube) -> str:
-    if cube.gain is not None:
-        return "white reference" if cube.given.get("dark") is None else "white, dark"
+    if cube.calibration.by_references:
+        return "white reference" if cube.reading.dark is None else "white, dark"
     return "as stored" if cube.scale == 1 else f"1/{cube.scale:.6g}"
 
 

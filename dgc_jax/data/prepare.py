@@ -142,7 +142,7 @@ def prepare(
             cannot be read.
     """
     path = store_path(cube, out)
-    computed = cube.gain is not None or cube.taps is not None
+    computed = cube.calibration.by_references or cube.bands.taps is not None
     dtype = np.dtype(np.float32) if computed else cube.store.dtype.numpy_dtype
     if os.path.realpath(path) == os.path.realpath(cube.path):
         raise InputError(

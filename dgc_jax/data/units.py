@@ -179,7 +179,7 @@ def _refuse_mixed(found: Sequence[tuple[Cube, Numbers]]) -> None:
 
 def _scales(group: Sequence[tuple[Cube, Numbers]]) -> str:
     kinds = {
-        "by references" if cube.gain is not None else f"scale factor {cube.scale:g}"
+        "by references" if cube.calibration.by_references else f"scale factor {cube.scale:g}"
         for cube, _ in group
     }
     return " or ".join(sorted(kinds))

@@ -144,13 +144,6 @@ def test_a_mask_of_another_size_or_kind_is_refused(scene, tmp_path):
         open_cube(scene(spectra()), mask=text)
 
 
-def test_labels_come_with_the_cube(scene, tmp_path):
-    labels = np.random.default_rng(3).integers(0, 4, (ROWS, COLUMNS)).astype("u1")
-    np.save(tmp_path / "truth.npy", labels)
-    cube = open_cube(scene(spectra()), labels=tmp_path / "truth.npy")
-    np.testing.assert_array_equal(cube.labels, labels)
-
-
 def test_bands_come_by_ascending_wavelength_however_they_are_stored(scene):
     values = spectra()
     for order in ([5, 4, 3, 2, 1, 0], [3, 0, 5, 1, 4, 2]):
@@ -182,7 +175,7 @@ def test_a_bad_value_in_a_dropped_band_makes_no_pixel_invalid(scene):
 
 def test_impossible_band_choices_are_refused(scene):
     cube = open_cube(scene(spectra(), wavelengths=CENTRES))
-    with pytest.raises(InputError, match="no band left: it has 6 bands of 400 to 900 nm"):
+    with pytest.raises(InputError, match="no band left of its 6 bands of 400 to 900 nm"):
         cube.with_bands(((1000, 1100),))
     with pytest.raises(InputError, match="must be ranges in nm"):
         cube.with_bands(((700, 420),))
@@ -212,7 +205,7 @@ def test_a_grid_may_reach_half_a_band_beyond_the_scene_and_no_further(scene):
     at_the_end = cube.on_grid([380.0, 450.0]).read(0, 0, 2, 2)[0]
     np.testing.assert_array_equal(at_the_end, cube.read(0, 0, 2, 2)[0][..., :2])
     with pytest.raises(
-        InputError, match=r"6 bands of 400 to 900 nm.* 2 bands of 450 to 1100 nm asked"
+        InputError, match=r"2 bands of 450 to 1100 nm asked for, found 6 bands of 400 to 900 nm"
     ):
         cube.on_grid([450.0, 1100.0])
     with pytest.raises(InputError, match="does not say its wavelengths"):
@@ -337,7 +330,7 @@ def test_columns_whose_references_are_dead_are_no_data(scene, references):
 def test_unusable_references_are_refused(scene, references, tmp_path):
     dark_path, white_path, _, _ = references
     path = scene(spectra())
-    with pytest.raises(InputError, match=r"dark reference .* alone gives no reflectance"):
+    with pytest.raises(InputError, match=r"dark.npy: a dark reference alone gives no reflectance"):
         open_cube(path, dark=dark_path)
     with pytest.raises(InputError, match="are not swapped"):
         open_cube(path, dark=white_path, white=dark_path)
@@ -357,7 +350,7 @@ def test_what_is_no_scene_is_refused_in_one_sentence(tmp_path):
         ("missing.hdr", "does not exist"),
         ("notes.docx", "expected ENVI .*, found no known format"),
         ("folder", "expected a zarr, zarr3 or n5 array, found a folder"),
-        ("complex.npy", "holds complex128 numbers"),
+        ("complex.npy", "found complex128 numbers"),
         ("empty.npy", "0 x 2 x 2: expected real numbers in at least one pixel"),
     ]:
         with pytest.raises(InputError, match=message) as caught:

@@ -11,8 +11,9 @@ import scipy.io
 import spectral
 import tensorstore as ts
 
+from dgc_jax.data.find import find_scenes
 from dgc_jax.data.formats.detect import scene_name
-from dgc_jax.data.scenes import find_scenes, open_scenes
+from dgc_jax.data.scenes import open_scenes
 from dgc_jax.errors import InputError
 
 ROWS, COLUMNS = 4, 5
@@ -125,7 +126,7 @@ def test_two_files_of_one_name_in_one_folder_are_refused(tmp_path):
 @pytest.mark.parametrize("pattern", ["", "*.hdr", "*_labels.png"])
 def test_finding_nothing_names_the_place(tmp_path, pattern):
     write_labels(tmp_path, "a_labels.png")
-    with pytest.raises(InputError, match=r"(folder|pattern) .* holds no scene: expected ENVI"):
+    with pytest.raises(InputError, match=r"(folder|pattern) .*: expected scenes: ENVI"):
         find_scenes(str(tmp_path / pattern))
     with pytest.raises(InputError, match="No scenes are given"):
         find_scenes(())
@@ -171,7 +172,7 @@ def test_an_explicit_label_file_must_exist_and_a_pattern_need_not(tmp_path):
     write_labels(tmp_path, "truth.png", 3)
     (scene,) = open_scenes(path, labels="truth.png")  # beside the scene
     assert scene.read_labels().labels.max() == 3
-    with pytest.raises(InputError, match=r"labels none\.png does not exist"):
+    with pytest.raises(InputError, match=r"labels=none\.png: does not exist"):
         open_scenes(path, labels="none.png")
     for labels in ("{stem}_none.*", "", None):
         assert open_scenes(path, labels=labels)[0].labels_path is None
@@ -189,7 +190,9 @@ def test_two_label_files_of_one_scene_are_refused(tmp_path):
     path = write_envi(tmp_path, "a")
     write_labels(tmp_path, "a_labels.png")
     np.save(tmp_path / "a_labels.npy", np.ones((ROWS, COLUMNS)))
-    with pytest.raises(InputError, match=r"more than one file.*a_labels\.npy, .*a_labels\.png"):
+    with pytest.raises(
+        InputError, match=r"expected one file for .* found .*a_labels\.npy, .*a_labels\.png"
+    ):
         open_scenes(path)
 
 
@@ -271,7 +274,7 @@ def test_without_wavelengths_the_numbers_of_bands_must_agree(tmp_path):
     write_envi(tmp_path, "c")
     assert [scene.cube.shape[2] for scene in open_scenes(str(tmp_path))] == [7, 7, 7]
     write_npy(tmp_path, "b", bands=6)
-    with pytest.raises(InputError, match=r"b\.npy has 6 bands and .*a\.npy has 7"):
+    with pytest.raises(InputError, match=r"b\.npy: expected the 7 bands of .*a\.npy, found 6"):
         open_scenes(str(tmp_path))
 
 

@@ -9,9 +9,9 @@ import rasterio.shutil
 import spectral.io.envi
 
 from dgc_jax.data.cube import open_cube
+from dgc_jax.data.find import find_scenes
 from dgc_jax.data.labels import read_labels
 from dgc_jax.data.prepare import prepare, store_path
-from dgc_jax.data.scenes import find_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.show import maps, palette
 from dgc_jax.show.geotiff import georeference, write_geotiff

@@ -6,8 +6,8 @@ import pytest
 import rasterio
 
 from dgc_jax.data.cube import open_cube
+from dgc_jax.data.find import find_scenes
 from dgc_jax.data.prepare import prepare, store_path
-from dgc_jax.data.scenes import find_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.show.geotiff import georeference
 
