@@ -196,9 +196,9 @@ class DeepGlobalClustering:
         for name in parameters:
             if name not in _PARAMETERS:
                 raise InputError(
-                    f"{name}=",
-                    expected=f"a parameter, one of {', '.join(_PARAMETERS)}",
-                    found="none of them",
+                    "DeepGlobalClustering",
+                    expected=f"parameters out of {', '.join(_PARAMETERS)}",
+                    found=repr(name),
                     remedy=_near(name, _PARAMETERS),
                 )
         for name, value in parameters.items():
@@ -257,8 +257,7 @@ class DeepGlobalClustering:
         if not hasattr(self, "segmenter_"):
             raise InputError(
                 "DeepGlobalClustering",
-                expected="a fitted one",
-                found="one that is not",
+                found="is not fitted",
                 remedy="call fit(scenes) first, or load a saved one by "
                 "DeepGlobalClustering.load(path)",
             )

@@ -493,8 +493,8 @@ def test_table_names_background_and_unlabelled_are_those_given(
         (["--labels", "{stem}_labels.png", "--table", "1:1"], "expected a class for each cluster"),
         (["--labels", "{stem}_labels.png", "--table", "1=1,1=2"], "expected a class for each"),
         (["--labels", "{stem}_labels.png", "--background", "x"], "--background: expected whole"),
-        (["--labels", "{stem}_labels.png", "--background", "7"], "is (7,)"),
-        (["--labels", "{stem}_labels.png", "--classes", "a,b"], "2 classes are named"),
+        (["--labels", "{stem}_labels.png", "--background", "7"], "found (7,)"),
+        (["--labels", "{stem}_labels.png", "--classes", "a,b"], "named: a, b, found class 4"),
         ([], "Missing option '--labels'"),
     ],
 )
