@@ -85,8 +85,7 @@ def chosen(path: str, bands: Bands, ranges: Ranges | None, drop: Ranges | None) 
     if wavelengths is None:
         raise InputError(
             path,
-            expected="wavelengths, by which bands can be chosen in nm",
-            found="none",
+            found="does not say its wavelengths, so bands cannot be chosen in nm",
             remedy="give wavelengths=",
         )
     keep = np.ones(len(wavelengths), bool)
@@ -119,8 +118,7 @@ def on_grid(path: str, bands: Bands, wavelengths: Sequence[float] | np.ndarray) 
     if centres is None:
         raise InputError(
             path,
-            expected=f"wavelengths, to bring it to {named(grid)}",
-            found="none",
+            found=f"does not say its wavelengths, so it cannot be brought to {named(grid)}",
             remedy="give wavelengths=",
         )
     first, last = centres[0], centres[-1]

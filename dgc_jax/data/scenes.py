@@ -180,7 +180,7 @@ def _readings(paths: Sequence[str], how: Reading) -> dict[str, Reading]:
     }
     of_each = zip(*found.values(), strict=True)
     return {
-        path: dataclasses.replace(how, mask=mask, dark=dark, white=white)
+        path: dataclasses.replace(how, mask=mask or None, dark=dark, white=white)
         for path, (mask, dark, white) in zip(paths, of_each, strict=True)
     }
 

@@ -177,9 +177,9 @@ def test_impossible_band_choices_are_refused(scene):
     cube = open_cube(scene(spectra(), wavelengths=CENTRES))
     with pytest.raises(InputError, match="no band left of its 6 bands of 400 to 900 nm"):
         cube.with_bands(((1000, 1100),))
-    with pytest.raises(InputError, match="must be ranges in nm"):
+    with pytest.raises(InputError, match="expected ranges in nm"):
         cube.with_bands(((700, 420),))
-    with pytest.raises(InputError, match="must be ranges in nm"):
+    with pytest.raises(InputError, match="expected ranges in nm"):
         cube.with_bands((400, 500, 600))
     with pytest.raises(InputError, match=r"does not say its wavelengths.*give wavelengths="):
         open_cube(scene(spectra())).with_bands(((400, 500),))
@@ -351,7 +351,7 @@ def test_what_is_no_scene_is_refused_in_one_sentence(tmp_path):
         ("notes.docx", "expected ENVI .*, found no known format"),
         ("folder", "expected a zarr, zarr3 or n5 array, found a folder"),
         ("complex.npy", "found complex128 numbers"),
-        ("empty.npy", "0 x 2 x 2: expected real numbers in at least one pixel"),
+        ("empty.npy", "expected real numbers in at least one pixel .* = 0 x 2 x 2"),
     ]:
         with pytest.raises(InputError, match=message) as caught:
             open_cube(tmp_path / name)

@@ -142,7 +142,7 @@ def test_guesses_are_overruled(tmp_path):
     expected = counts(TRUE, 8, 100) / counts(np.ones((1, 1, 1)), 8, 100)
     np.testing.assert_allclose(undark.cube.read(0, 0, ROWS, COLUMNS)[0], expected, rtol=1e-5)
     white = str(tmp_path / "a" / "capture" / "WHITEREF_a.hdr")
-    with pytest.raises(InputError, match="found both scale=10000 and .*WHITEREF_a"):
+    with pytest.raises(InputError, match=r"found both scale=10000 and .*WHITEREF_a"):
         open_scenes(str(tmp_path), scale=10000, white=white)
 
 

@@ -206,7 +206,7 @@ def test_a_companion_that_some_scenes_lack_is_refused_with_their_names(tmp_path,
         if (option, name) != ("mask", "b"):
             PIL.Image.fromarray(np.full(SIZE, 255, np.uint8)).save(tmp_path / f"{name}_mask.png")
     given = {"white": "{stem}_white.hdr", "dark": "{stem}_dark.hdr", "mask": "{stem}_mask.png"}
-    with pytest.raises(InputError, match=rf"{option} .*: is missing for 1 of 3 scenes: b;"):
+    with pytest.raises(InputError, match=rf"{option}=.*: is missing for 1 of 3 scenes: b;"):
         open_scenes(str(tmp_path), **given)
     whole = open_scenes([str(tmp_path / "a.hdr"), str(tmp_path / "c.hdr")], **given)
     assert [scene.cube.name for scene in whole] == ["a", "c"]

@@ -128,7 +128,7 @@ def test_finding_nothing_names_the_place(tmp_path, pattern):
     write_labels(tmp_path, "a_labels.png")
     with pytest.raises(InputError, match=r"(folder|pattern) .*: expected scenes: ENVI"):
         find_scenes(str(tmp_path / pattern))
-    with pytest.raises(InputError, match="No scenes are given"):
+    with pytest.raises(InputError, match="scenes: expected paths, folders or globs, found none"):
         find_scenes(())
 
 
@@ -190,9 +190,7 @@ def test_two_label_files_of_one_scene_are_refused(tmp_path):
     path = write_envi(tmp_path, "a")
     write_labels(tmp_path, "a_labels.png")
     np.save(tmp_path / "a_labels.npy", np.ones((ROWS, COLUMNS)))
-    with pytest.raises(
-        InputError, match=r"expected one file for .* found .*a_labels\.npy, .*a_labels\.png"
-    ):
+    with pytest.raises(InputError, match=r"one file for .*a_labels\.npy, .*a_labels\.png"):
         open_scenes(path)
 
 
