@@ -9,7 +9,6 @@ DGC_DEBUG=1 a refusal shows where it comes from.
 """
 
 import os
-import re
 import sys
 
 from absl import flags
@@ -17,7 +16,7 @@ from ml_collections import config_flags
 
 from dgc_jax import compiled, configuration, names
 from dgc_jax.commands import train as training
-from dgc_jax.errors import InputError, end, flag_error
+from dgc_jax.errors import InputError, end
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", short_name="c")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -25,6 +24,16 @@ _HOST = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0.")
 _NUMBER = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
 _INDEX = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
 _DETECT = flags.DEFINE_bool("distributed", False, "Let the cluster tell these three.")
+
+# What the arguments of `train` and `dgc_jax.processes.joined` are called here.
+_OPTIONS = {
+    "config": "--config",
+    "workdir": "--workdir",
+    "coordinator": "--coordinator",
+    "number": "--num_processes",
+    "index": "--process_id",
+    "detect": "--distributed",
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -48,7 +57,7 @@ def main(arguments: list[str]) -> int:
             },
         )
     except Exception as error:
-        status = end("launch.py", error)
+        status = end("launch.py", error, _OPTIONS)
         if status is None:
             raise
         return status
@@ -57,18 +66,28 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> str:
     """Parses the flags; returns a name for the run, such as `dgc4-tiny`."""
-    joined = re.sub(r"(^|\n)(--?c(?:onfig)?)\n", r"\1\2=", "\n".join(arguments))
-    given = re.findall(r"^--?c(?:onfig)?=(.*)$", joined, re.MULTILINE)
-    path = given[-1].partition(":")[0] if given else ""
-    if given and not (path.endswith(".py") and os.path.isfile(path)):
-        raise InputError(f"--config: expected a configuration file, found no {path!r}.")
+    given = _named(arguments)
+    path = (given or "").partition(":")[0]
+    if given is not None and not (path.endswith(".py") and os.path.isfile(path)):
+        raise InputError("config=", expected="a configuration file", found=f"no {path!r}")
     try:
         rest = flags.FLAGS(arguments)
     except Exception as error:  # the file is a program, in which anything may fail
-        raise flag_error(error, path) from error
-    if not given or len(rest) > 1:
-        raise InputError(f"expected --config=configs/dgc4.py, found {rest[1:] or 'none'}.")
-    return configuration.name(given[-1])
+        raise configuration.flag_error(error, path, arguments) from error
+    if given is None or len(rest) > 1:
+        found = rest[1:] or "none"
+        raise InputError("", expected="--config=configs/dgc4.py", found=found)
+    return configuration.name(given)
+
+
+def _named(arguments: list[str]) -> str | None:
+    """The last configuration among the arguments; its name may be an argument of its own."""
+    found = None
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, equals, value = word.partition("=")
+        if flag in ("--config", "-config", "--c", "-c"):
+            found = value if equals else after
+    return found
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Exit status: 0 done, 1 some scenes or another process failed, training diverged 
 """
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -19,9 +20,6 @@ from dgc_jax.errors import end, on_a_device
 from dgc_jax.files import replacing
 from dgc_jax.names import show_all
 from dgc_jax.parameters import LISTED, NUMBERS, TABLE
-
-_BESIDE = ("mask", "dark", "white")  # options that may be patterns with {stem}
-
 
 _WITHOUT_JAX = ("inspect", "prepare")
 
@@ -46,12 +44,14 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             show_all()
+            logging.getLogger("dgc_jax").addFilter(terminal.speak)
             with on_a_device():
                 return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
         except Exception as error:
-            status = end("dgc", error)
+            running = self.commands.get(ctx.invoked_subcommand or "")
+            status = end("dgc", error, terminal.options(running))
             if status is None:
                 raise
             ctx.exit(status)
@@ -118,8 +118,9 @@ def inspect(
     Of one file everything; of folders, globs and several files a table, a line a scene.
     """
     from dgc_jax.commands import inspect as command
+    from dgc_jax.data.reading import Reading
 
-    command.inspect(scenes, png=png, show=show, verify=verify, options=options)
+    command.inspect(scenes, png=png, show=show, verify=verify, how=Reading(**options))
 
 
 @main.command("prepare")
@@ -139,8 +140,9 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
     Safe to interrupt and run again: finished scenes are skipped.
     """
     from dgc_jax.commands.prepare import prepare_scenes as prepare
+    from dgc_jax.data.reading import Reading
 
-    prepare(scenes, out, workers, options)
+    prepare(scenes, out, workers, Reading(**options))
 
 
 @main.command()
@@ -168,9 +170,11 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
 )
 @_view_option
 @click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")
-@click.option("--num-processes", type=int, help="How many they are.")
-@click.option("--process-id", type=int, help="Number of this one, from 0.")
-@click.option("--distributed", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these.")
+@click.option("--num-processes", "number", type=int, help="How many they are.")
+@click.option("--process-id", "index", type=int, help="Number of this one, from 0.")
+@click.option(
+    "--distributed", "detect", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these."
+)
 @_reading_options
 def segment(
     workdir: str,
@@ -181,9 +185,9 @@ def segment(
     confidence: bool,
     view_path: str | None,
     coordinator: str | None,
-    num_processes: int | None,
-    process_id: int | None,
-    distributed: bool,
+    number: int | None,
+    index: int | None,
+    detect: bool,
     **reading: str | None,
 ) -> None:
     """Segment SCENES (files, folders, globs) with the model of the finished run WORKDIR.
@@ -195,7 +199,7 @@ def segment(
     from dgc_jax import processes
     from dgc_jax.commands.segment import segment as segment_scenes
 
-    with processes.joined(coordinator, num_processes, process_id, detect=distributed):
+    with processes.joined(coordinator, number, index, detect=detect):
         console = terminal.Console()
         wrong = segment_scenes(
             workdir,
@@ -216,7 +220,7 @@ def segment(
         title = f"{len(failed)} of {len(wrong)} scenes failed"
         table = rich.table.Table("scene", "what is wrong", title=title, title_justify="left")
         for path, why in failed.items():
-            table.add_row(rich.text.Text(scene_name(path)), rich.text.Text(why))
+            table.add_row(rich.text.Text(scene_name(path)), rich.text.Text(terminal.spoken(why)))
         if first:
             console.print(table)
         raise SystemExit(2 if len(failed) == len(wrong) else 1)
@@ -312,7 +316,9 @@ def write_report(
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("config")
 @click.argument("fields", nargs=-1, type=click.UNPROCESSED, metavar="[--config.FIELD=VALUE]...")
-@click.option("--seeds", type=int, required=True, help="How many: config.seed and the next ones.")
+@click.option(
+    "--seeds", "number", type=int, required=True, help="How many: config.seed and the next ones."
+)
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Set a field.")
 @click.option("--workdir", help="Folder of the runs.  [default: runs/<name>-stability]")
 @click.option("--at-once", type=int, default=1, show_default=True, help="Seeds trained at once.")
@@ -320,7 +326,7 @@ def stability(
     config: str,
     fields: tuple[str, ...],
     settings: tuple[str, ...],
-    seeds: int,
+    number: int,
     workdir: str | None,
     at_once: int,
 ) -> None:
@@ -332,7 +338,7 @@ def stability(
     from dgc_jax.commands.stability import compare_seeds  # only here: JAX takes a second to import
 
     fields += tuple(cli_train.as_flags(settings))
-    compare_seeds(config, fields, number=seeds, workdir=workdir, at_once=at_once)
+    compare_seeds(config, fields, number=number, workdir=workdir, at_once=at_once)
 
 
 @main.command("export")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dgc_jax import presets, stage
-from dgc_jax.config import Config, configure
+from dgc_jax.config import SIMULATED, Config, configure
 from dgc_jax.errors import InputError
 
 
@@ -34,7 +34,9 @@ def _show_fields(context: click.Context, _: click.Parameter, asked: bool) -> Non
 @click.command()
 @click.argument("scenes", nargs=-1, type=click.Path())
 @click.option("--clusters", type=int, help="How many to end with.  [default: the preset's, 4]")
-@click.option("--out", type=click.Path(), help="Folder of the run.  [default: runs/<scenes>]")
+@click.option(
+    "--out", "workdir", type=click.Path(), help="Folder of the run.  [default: runs/<scenes>]"
+)
 @click.option(
     "--preset",
     default="dgc4",
@@ -56,20 +58,22 @@ def _show_fields(context: click.Context, _: click.Parameter, asked: bool) -> Non
     help="List all fields: default, what it may be, what it is; and exit.",
 )  # fmt: skip
 @click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")
-@click.option("--num-processes", type=int, help="How many they are.")
-@click.option("--process-id", type=int, help="Number of this one, from 0.")
-@click.option("--distributed", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these.")
+@click.option("--num-processes", "number", type=int, help="How many they are.")
+@click.option("--process-id", "index", type=int, help="Number of this one, from 0.")
+@click.option(
+    "--distributed", "detect", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these."
+)
 def train(
     scenes: tuple[str, ...],
     clusters: int | None,
-    out: str | None,
+    workdir: str | None,
     preset: str,
     settings: tuple[str, ...],
     seed: int | None,
     coordinator: str | None,
-    num_processes: int | None,
-    process_id: int | None,
-    distributed: bool,
+    number: int | None,
+    index: int | None,
+    detect: bool,
     **reading: str | None,
 ) -> None:
     """Train on SCENES (files, folders, globs), without labels, and paint their maps.
@@ -94,33 +98,35 @@ def train(
     for name in (setting.partition("=")[0] for setting in settings):
         if name in given:
             raise InputError(
-                f"--set {name}: expected it once, found it given by another option, too; leave one "
-                "out."
+                f"--set {name}",
+                expected="it once",
+                found="it given by another option, too",
+                remedy="leave one out",
             )
     config = configure(config, given)
-    workdir = out or os.path.join("runs", _run_name(scenes) or configuration.name(preset))
-    if config.data.scenes == "leaves" and not scenes:
+    folder = workdir or os.path.join("runs", _run_name(scenes) or configuration.name(preset))
+    if config.data.scenes == SIMULATED and not scenes:
         click.echo("note: no SCENES were given: the simulated leaves are trained on.", err=True)
-    if out is None:
-        click.echo(f"Workdir: {workdir}")
+    if workdir is None:
+        click.echo(f"Workdir: {folder}")
     command = ["dgc", *click.get_current_context().find_root().obj]
-    training.train(
-        config, workdir, command, _joining(coordinator, num_processes, process_id, distributed)
-    )
+    training.train(config, folder, command, _joining(coordinator, number, index, detect))
 
 
 @click.command()
 @click.argument("workdir", type=click.Path())
 @click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")
-@click.option("--num-processes", type=int, help="How many they are.")
-@click.option("--process-id", type=int, help="Number of this one, from 0.")
-@click.option("--distributed", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these.")
+@click.option("--num-processes", "number", type=int, help="How many they are.")
+@click.option("--process-id", "index", type=int, help="Number of this one, from 0.")
+@click.option(
+    "--distributed", "detect", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these."
+)
 def resume(
     workdir: str,
     coordinator: str | None,
-    num_processes: int | None,
-    process_id: int | None,
-    distributed: bool,
+    number: int | None,
+    index: int | None,
+    detect: bool,
 ) -> None:
     """Go on with the run of WORKDIR that was interrupted, as its command would.
 
@@ -128,7 +134,7 @@ def resume(
     """
     from dgc_jax.commands import train as training  # only here: absl takes a while to import
 
-    training.resume(workdir, _joining(coordinator, num_processes, process_id, distributed))
+    training.resume(workdir, _joining(coordinator, number, index, detect))
 
 
 def _joining(
@@ -149,7 +155,7 @@ def as_flags(settings: Sequence[str]) -> list[str]:
         name, equals, _ = setting.partition("=")
         if not equals:
             raise InputError(
-                f"--set {setting}: expected FIELD=VALUE such as train.steps=300, found no '='."
+                f"--set {setting}", expected="FIELD=VALUE such as train.steps=300", found="no '='"
             )
         if name not in known:
             raise stage.unknown(name)
@@ -158,12 +164,12 @@ def as_flags(settings: Sequence[str]) -> list[str]:
 
 def _path(word: str) -> str:
     """A scene as it was meant: a folder called `leaves` is not the simulation."""
-    return os.path.join(os.curdir, word) if word == "leaves" and os.path.exists(word) else word
+    return os.path.join(os.curdir, word) if word == SIMULATED and os.path.exists(word) else word
 
 
 def _run_name(scenes: Sequence[str]) -> str:
     """A name for the run of some scenes: that of the folder they lie in; "" for the simulation."""
-    if not scenes or (len(scenes) == 1 and _path(scenes[0]) == "leaves"):
+    if not scenes or (len(scenes) == 1 and _path(scenes[0]) == SIMULATED):
         return ""
     first = scenes[0]
     plain = re.split(r"[*?[]", first)[0]  # of a glob what comes before its wildcards

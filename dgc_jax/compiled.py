@@ -114,8 +114,10 @@ def _bound() -> int:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"DGC_COMPILED: expected how many MB of compiled programs to keep, 0 for none, found "
-            f"{given!r}; correct it."
+            "DGC_COMPILED",
+            expected="how many MB of compiled programs to keep, 0 for none",
+            found=repr(given),
+            remedy="correct it",
         ) from None
     return int(megabytes * 1e6)
 

@@ -23,6 +23,8 @@ from typing import Any, ClassVar
 from dgc_jax.errors import InputError
 from dgc_jax.stage import RANGES, Stage, field, fields, unknown
 
+SIMULATED = "leaves"
+"""The data set that stands for no files, see `dgc_jax.data.simulation.leaves`."""
 NORMALISATIONS = ("global", "band", "snv", "l2", "log")  # see dgc_jax/model/normalisation.py
 STARTS = ("kmeans++", "random")
 PRECISIONS = ("float32", "bfloat16")
@@ -107,7 +109,7 @@ class Data(Stage):
 
     path: ClassVar[str] = "data"
     scenes: str | tuple[str, ...] = field(
-        "leaves",
+        SIMULATED,
         about='"leaves" (simulated, `data.leaves`), or a path, a folder, a glob, or a tuple',
     )
     labels: str = field(
@@ -351,24 +353,28 @@ def check(given: Any) -> Config:
         ("monitor.probes", config.monitor.probes, 1, config.data.sample, "data.sample"),
     ):
         if not low <= value <= high:
-            raise InputError(
-                f"{name}: expected a number from {low} to {high} ({why}), found {value}."
-            )
+            raise InputError(name, expected=f"a number from {low} to {high} ({why})", found=value)
     if config.model.window % 2 == 0:
         raise InputError(
-            f"model.window: expected an odd number of pixels, found {config.model.window}; "
-            "a window has its pixel in the middle."
+            "model.window",
+            expected="an odd number of pixels",
+            found=config.model.window,
+            remedy="a window has its pixel in the middle",
         )
     if not config.model.linear and not config.model.network:
         raise InputError(
-            "model.linear, model.network: expected one of them above 0, found 0 for both, which "
-            "makes all pixels alike; raise one."
+            "model.linear, model.network",
+            expected="one of them above 0",
+            found="0 for both, which makes all pixels alike",
+            remedy="raise one",
         )
     least, greatest = config.data.overlap
     if least > greatest:
         raise InputError(
-            f"data.overlap: expected the least share before the greatest, found {least} before "
-            f"{greatest}; swap them."
+            "data.overlap",
+            expected="the least share before the greatest",
+            found=f"{least} before {greatest}",
+            remedy="swap them",
         )
     return config
 
@@ -408,17 +414,19 @@ def by_name(given: Any) -> dict[str, Any]:
     plain = given.to_dict() if hasattr(given, "to_dict") else given  # of a ConfigDict
     if not isinstance(plain, Mapping):
         raise InputError(
-            "expected a configuration (a Config, a ConfigDict, or a mapping of fields such as "
-            f"{{'train.steps': 300}}), found {given!r}."
+            "config=",
+            expected="a configuration (a Config, a ConfigDict, or a mapping of fields such as "
+            "{'train.steps': 300})",
+            found=repr(given),
         )
     found: dict[str, Any] = {}
     known = fields(Config)
     stages = {name.rpartition(".")[0] for name in known} - {""}
     for name, value in _leaves(plain, ""):
         if name in found:
-            raise InputError(f"{name}: expected it once, found it twice; leave one out.")
+            raise InputError(name, expected="it once", found="it twice", remedy="leave one out")
         if name in stages:
-            raise InputError(f"{name}: expected a mapping of its fields, found {value!r}.")
+            raise InputError(name, expected="a mapping of its fields", found=repr(value))
         if name not in known:
             raise unknown(name)
         found[name] = value

@@ -12,8 +12,8 @@ comes out of here is a `dgc_jax.config.Config`.
 import contextlib
 import dataclasses
 import os
-import re
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,8 +23,9 @@ from ml_collections import config_dict, config_flags
 
 from dgc_jax import documents, presets
 from dgc_jax.config import Config, configure
-from dgc_jax.errors import InputError, flag_error
-from dgc_jax.stage import Stage, type_of
+from dgc_jax.errors import InputError, chain
+from dgc_jax.stage import Stage, type_of, unknown
+from dgc_jax.stage import fields as all_fields
 
 
 def read(path: str, fields: Sequence[str] = ()) -> Config:
@@ -44,8 +45,9 @@ def read(path: str, fields: Sequence[str] = ()) -> Config:
         if file.endswith(".py"):
             if not os.path.isfile(file):
                 raise InputError(
-                    "CONFIG: expected a configuration file such as configs/dgc4.py, found no "
-                    f"{file!r}."
+                    "CONFIG",
+                    expected="a configuration file such as configs/dgc4.py",
+                    found=f"no {file!r}",
                 )
             arguments.insert(1, f"--config={path}")
             asked = config_flags.DEFINE_config_file("config", flag_values=known, sys_argv=arguments)
@@ -57,9 +59,10 @@ def read(path: str, fields: Sequence[str] = ()) -> Config:
             )
             rest = known(arguments)
     except Exception as error:  # the file is a program, in which anything may fail
-        raise flag_error(error, file) from error
+        raise flag_error(error, file, arguments) from error
     if len(rest) > 1:
-        raise InputError(f"expected fields such as --config.train.steps=10, found {rest[1]!r}.")
+        wanted = "fields such as --config.train.steps=10"
+        raise InputError("", expected=wanted, found=repr(rest[1]))
     return configure(asked.value)
 
 
@@ -74,13 +77,15 @@ def of_workdir(workdir: str) -> Config:
         found = documents.read(path, dict[str, Any], "a configuration", "correct or delete it")
     except FileNotFoundError as error:
         raise InputError(
-            f"{workdir}: expected the workdir of a run, found no config.json in it; name the "
-            "folder that the run was started with."
+            workdir,
+            expected="the workdir of a run",
+            found="no config.json in it",
+            remedy="name the folder that the run was started with",
         ) from error
     try:
         return configure(found)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise error.of(path) from error
 
 
 def name(path: str) -> str:
@@ -124,12 +129,44 @@ def _named(path: str) -> Config:
     except InputError as error:
         if path.partition(":")[0] in presets.NAMES:
             raise
-        found = re.search(r"; (did you mean .*)\?$", str(error))
-        near = f"; {found[1]}?" if found else "; name one of them."
+        near = presets.nearest(path)
         raise InputError(
-            f"CONFIG: expected a preset ({', '.join(presets.NAMES)}), the workdir of a run or a "
-            f"configuration file such as configs/dgc4.py, found no {path!r}{near}"
+            "CONFIG",
+            expected=f"a preset ({', '.join(presets.NAMES)}), the workdir of a run or a "
+            "configuration file such as configs/dgc4.py",
+            found=f"no {path!r}",
+            remedy="name one of them" if near is None else f"did you mean {near!r}?",
         ) from error
+
+
+def flag_error(error: Exception, file: str, arguments: Sequence[str]) -> InputError:
+    """What went wrong with flags and a configuration file.
+
+    Args:
+        error: from absl, from ml_collections, or from the file, which is a program.
+        file: the configuration file.
+        arguments: of the command.
+    """
+    # ml_collections wraps what the file raises in one more of its type, with a traceback as text.
+    if own := [each for each in chain(error) if isinstance(each, InputError)]:
+        return own[-1]
+    ran = {os.path.abspath(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
+    # That there is no `get_config` is known by the name alone: both libraries raise other types.
+    broken = isinstance(error, SyntaxError | ImportError) or "get_config" in str(error)
+    if broken or os.path.abspath(file) in ran:
+        why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[-1]}"
+        return InputError(
+            file, found=f"cannot be run as a configuration ({why})", remedy="correct it"
+        )
+    if isinstance(error, AttributeError | KeyError):  # a field that there is not
+        known = all_fields(Config)
+        flags = (each.partition("=")[0].lstrip("-") for each in arguments)
+        names = (flag.removeprefix("config.") for flag in flags if flag.startswith("config."))
+        if wrong := next((name for name in names if name not in known), None):
+            return unknown(wrong)
+    return InputError(
+        "config=", found=error, remedy="`dgc train --fields` tells what fields may be"
+    )
 
 
 @contextlib.contextmanager

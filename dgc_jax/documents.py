@@ -50,8 +50,10 @@ def read(path: str | os.PathLike[str], expected: Any, what: str, remedy: str) ->
         raise FileNotFoundError(str(error)) from error
     except OSError as error:
         raise InputError(
-            f"{os.fspath(path)}: expected {what}, found something that cannot be read "
-            f"({reason(error)}); {remedy}."
+            os.fspath(path),
+            expected=what,
+            found=f"something that cannot be read ({reason(error)})",
+            remedy=remedy,
         ) from error
     return parse(content, expected, os.fspath(path), what, remedy)
 
@@ -66,7 +68,7 @@ def required(path: str | os.PathLike[str], expected: Any, what: str, remedy: str
         return read(path, expected, what, remedy)
     except FileNotFoundError as error:
         raise InputError(
-            f"{os.fspath(path)}: expected {what}, found no such file; {remedy}."
+            os.fspath(path), expected=what, found="no such file", remedy=remedy
         ) from error
 
 
@@ -94,7 +96,7 @@ def parse(content: bytes, expected: Any, path: str, what: str, remedy: str) -> A
         _check(value, expected, "")
     except _Misfit as error:
         raise InputError(
-            f"{path}: expected {what}, found something else ({error}); {remedy}."
+            path, expected=what, found=f"something else ({error})", remedy=remedy
         ) from error
     return value
 

@@ -1,4 +1,7 @@
-"""The exceptions that are told to a person in one sentence, without a traceback."""
+"""The exceptions that are told to a person in one sentence, without a traceback.
+
+Errors are data: `InputError` has four fields, and only here a sentence is made of them.
+"""
 
 import contextlib
 import errno
@@ -6,7 +9,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 
 from dgc_jax import names
 
@@ -18,20 +22,101 @@ _FULL = (
 
 _LONGEST = 2000  # characters of a message
 
+_NONE: Mapping[str, str] = types.MappingProxyType({})
+
 
 class InputError(ValueError):
-    """Bad input, told in one sentence for the person who gave it.
+    """Bad input: what of it, what was expected, what was found and what to do.
 
-    The sentence names the file or field, what was expected, what was found and what to do.
-    `launch.py` and `dgc` print it and exit with status 2.
+        InputError(path, expected="3 bands", found=len(bands), remedy="give the RGB file")
+        InputError(path, found="is cut short", remedy="copy it again")
+
+    What is known is kept in the four attributes, each text or None; `str` makes one sentence of
+    them, see `sentence`. `launch.py` and `dgc` print it and exit with status 2. Code that has to
+    know why asks the attributes, the type or `__cause__`, never the sentence.
+
+    Args and attributes:
+        subject: the file, the argument or the field that is wrong. Of an argument its name and an
+            equals sign (`white=`), perhaps with its value (`out=maps`), of a configuration its
+            whole name (`data.white`): what an argument is called at a command line is that
+            line's matter, see `called`. On its own it is a whole sentence.
+        expected: what it should have been, to follow "expected".
+        found: what it was instead, to follow "found"; without `expected` what is wrong, as a
+            predicate or a clause.
+        remedy: what to do about it, without a full stop.
     """
 
-    def __init__(self, message: str) -> None:
-        text = names.shown(message).replace("\n", "\\n")
-        if len(text) > _LONGEST:  # what was found can be of any length
-            half = _LONGEST // 2
-            text = f"{text[:half]} ... {text[-half:]}"
-        super().__init__(text)
+    def __init__(
+        self,
+        subject: object,
+        expected: object = None,
+        found: object = None,
+        remedy: object = None,
+    ) -> None:
+        rest = [None if each is None else str(each) for each in (expected, found, remedy)]
+        super().__init__(str(subject), *rest)  # by which it is pickled and copied
+        self.subject = str(subject)
+        self.expected, self.found, self.remedy = rest
+
+    def __str__(self) -> str:
+        return sentence(self.subject, self.expected, self.found, self.remedy)
+
+    def of(self, whole: object) -> "InputError":
+        """The same error, told of a part of something: a field of a file, a run of several."""
+        subject = f"{whole}: {self.subject}" if self.subject else whole
+        return InputError(subject, self.expected, self.found, self.remedy)
+
+    def called(self, names: Mapping[str, str]) -> "InputError":
+        """The same error with other names of arguments: those of options, or of fields.
+
+        Args:
+            names: by argument, such as `{"number": "--num-processes"}`; see `called`.
+        """
+        subject, *rest = (each and called(each, names) for each in self.args)
+        argument, equals, value = subject.partition("=")
+        if equals and value and argument in names:
+            subject = f"{names[argument]}={value}"
+        return InputError(subject, *rest)
+
+
+def sentence(subject: str, expected: str | None, found: str | None, remedy: str | None) -> str:
+    """What is wrong in one line: `SUBJECT: expected EXPECTED, found FOUND; REMEDY`.
+
+    What is None or empty is left out. Without `expected` it is `SUBJECT: FOUND; REMEDY`, and a
+    subject alone is a whole sentence. Control characters are shown as what they are, and of more
+    than 2000 characters the middle is left out.
+    """
+    if re.fullmatch(r"\w+=(, \w+=)*", subject):  # arguments without values
+        subject = subject.replace("=", "")
+    says = found
+    if expected:
+        says = f"expected {expected}" + (f", found {found}" if found else "")
+    told = "; ".join(filter(None, (says, remedy)))
+    text = ": ".join(filter(None, (subject, told)))
+    if told and not text.endswith((".", "?")):
+        text += "."
+    text = names.shown(text).replace("\n", "\\n")
+    if len(text) > _LONGEST:  # what was found can be of any length
+        half = _LONGEST // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return text
+
+
+def called(text: str, names: Mapping[str, str]) -> str:
+    """A text in which arguments have other names: `give white=` as `give --white`.
+
+    Only what is hardly (part of) the name of a file is taken for one: a known argument with an
+    equals sign, after which the word ends or a quoted value begins.
+
+    Args:
+        text: of any length.
+        names: by argument.
+    """
+    known = "|".join(map(re.escape, names))
+    if not known:
+        return text
+    word = rf"(?<![^\s(])({known})=(?:(?P<value>['\"])|(?=[,;:.?)]*(?:\s|$)))"
+    return re.sub(word, lambda m: names[m[1]] + (f"={m['value']}" if m["value"] else ""), text)
 
 
 class DivergedError(ArithmeticError):
@@ -46,14 +131,18 @@ class StorageError(Exception):
     """What a command writes to failed while it was at work: full, or removed; exit status 1."""
 
 
-def told(error: BaseException) -> tuple[str, int] | None:
+def told(error: BaseException, options: Mapping[str, str] = _NONE) -> tuple[str, int] | None:
     """What to tell of an exception that ended a command, and the exit status.
+
+    Args:
+        error: the exception.
+        options: of the command, see `InputError.called`.
 
     Returns:
         None for a fault of this program, of which the traceback is to be shown.
     """
     if isinstance(error, InputError):
-        return str(error), 2
+        return str(error.called(options)), 2
     if isinstance(error, DivergedError | LostError | StorageError):
         return names.shown(str(error)), 1
     full = find_full(error)
@@ -67,7 +156,7 @@ def told(error: BaseException) -> tuple[str, int] | None:
     ), 1
 
 
-def end(program: str, error: BaseException) -> int | None:
+def end(program: str, error: BaseException, options: Mapping[str, str] = _NONE) -> int | None:
     """Tells of an exception that ended a command, on standard error.
 
     With DGC_DEBUG in the environment its traceback and its causes come before.
@@ -75,11 +164,12 @@ def end(program: str, error: BaseException) -> int | None:
     Args:
         program: its name, to begin the line with.
         error: the exception.
+        options: of the command, see `InputError.called`.
 
     Returns:
         The exit status; None (and nothing is told) for a fault of this program.
     """
-    found = told(error)
+    found = told(error, options)
     if found is None:
         return None
     if os.environ.get("DGC_DEBUG", "0") not in ("", "0"):
@@ -104,14 +194,17 @@ def _full(error: BaseException) -> str | None:
 
 def find_full(error: BaseException) -> Exception | None:
     """Of an exception and those that it came from the one that says that a disk is full."""
+    return next((one for one in chain(error) if isinstance(one, Exception) and is_full(one)), None)
+
+
+def chain(error: BaseException) -> list[BaseException]:
+    """An exception and those that it came from, the first cause last."""
     seen: list[BaseException] = []
     each: BaseException | None = error
     while each is not None and each not in seen:
-        if isinstance(each, Exception) and is_full(each):
-            return each
         seen.append(each)
         each = each.__cause__ or each.__context__
-    return None
+    return seen
 
 
 def unwritten(path: str | os.PathLike[str], error: Exception) -> Exception:
@@ -130,8 +223,9 @@ def unwritten(path: str | os.PathLike[str], error: Exception) -> Exception:
             "make room and give the same command again, which goes on from what is whole."
         )
     return InputError(
-        f"{os.fspath(path)} cannot be written ({reason(error)}); "
-        "choose an output folder that can be."
+        os.fspath(path),
+        found=f"cannot be written ({reason(error)})",
+        remedy="choose an output folder that can be",
     )
 
 
@@ -154,9 +248,8 @@ def writing(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         if is_full(error):
             raise unwritten(path, error) from error
-        raise InputError(
-            f"{os.fspath(path)} cannot be written ({reason(error)}): {remedy}."
-        ) from error
+        why = f"cannot be written ({reason(error)})"
+        raise InputError(os.fspath(path), found=why, remedy=remedy) from error
 
 
 @contextlib.contextmanager
@@ -180,13 +273,15 @@ def reading(what: str, remedy: str = "copy or download it again") -> Iterator[No
         raise
     except MemoryError as error:
         raise InputError(
-            f"{what} takes more memory than there is: use a smaller part of it, or a machine with "
-            "more memory."
+            what,
+            found="takes more memory than there is",
+            remedy="use a smaller part of it, or a machine with more memory",
         ) from error
     except Exception as error:
         if _is_ours(error):
             raise
-        raise InputError(f"{what} could not be read ({reason(error)}): {remedy}.") from error
+        why = f"could not be read ({reason(error)})"
+        raise InputError(what, found=why, remedy=remedy) from error
 
 
 def reason(error: BaseException) -> str:
@@ -208,29 +303,6 @@ def _is_ours(error: Exception) -> bool:
         last = last.tb_next
     inside = last is not None and last.tb_frame.f_globals.get("__name__", "").startswith("dgc_jax")
     return inside and isinstance(error, AttributeError | TypeError | ImportError)
-
-
-def flag_error(error: Exception, file: str) -> InputError:
-    """What went wrong with flags and a configuration file, in one sentence.
-
-    Args:
-        error: from absl, from ml_collections, or from the file, which is a program.
-        file: the configuration file.
-    """
-    told = re.findall(r"InputError: (.*)", str(error))  # the file's own, in a traceback as text
-    if isinstance(error, InputError) or told:
-        return InputError(told[0] if told else str(error))
-    ran = {os.path.abspath(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
-    broken = isinstance(error, SyntaxError | ImportError) or "get_config" in str(error)
-    if broken or os.path.abspath(file) in ran:
-        why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[-1]}"
-        return InputError(f"{file} cannot be run as a configuration ({why}); correct it.")
-    if isinstance(error, AttributeError | KeyError):  # a field that there is not
-        wrong = re.findall(r"\w+", str(error))[0]
-        near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', str(error))
-        hint = f"{near[2]!r}; did you mean {near[1]!r}?" if near else f"{wrong!r}."
-        return InputError(f"--config: there is no field {hint}")
-    return InputError(f"{error}; `dgc train --fields` tells what fields may be.")
 
 
 @contextlib.contextmanager
@@ -258,7 +330,8 @@ def on_a_device() -> Iterator[None]:
         names = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
         asked = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
         raise InputError(
-            f"{' '.join(asked) or 'JAX'}: expected a device to compute on, found none that this "
-            f"installation of JAX can use ({reason}); set JAX_PLATFORMS=cpu, or install the driver "
-            "and dgc_jax[cuda12]."
+            " ".join(asked) or "JAX",
+            expected="a device to compute on",
+            found=f"none that this installation of JAX can use ({reason})",
+            remedy="set JAX_PLATFORMS=cpu, or install the driver and dgc_jax[cuda12]",
         ) from error

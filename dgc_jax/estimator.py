@@ -148,16 +148,19 @@ class DeepGlobalClustering:
         folder = os.path.expanduser(os.fspath(path))
         if os.path.exists(os.path.join(folder, "config.json")):
             raise InputError(
-                f"{folder}: expected a folder for a model, found the workdir of a run; name "
-                "another one."
+                folder,
+                expected="a folder for a model",
+                found="the workdir of a run",
+                remedy="name another one",
             )
         try:
             os.makedirs(folder, exist_ok=True)
             save_model(folder, self.model_)
         except OSError as error:
             raise InputError(
-                f"{folder} cannot be written ({error.strerror or error}); choose a folder that "
-                "can be."
+                folder,
+                found=f"cannot be written ({error.strerror or error})",
+                remedy="choose a folder that can be",
             ) from error
 
     @classmethod
@@ -193,8 +196,10 @@ class DeepGlobalClustering:
         for name in parameters:
             if name not in _PARAMETERS:
                 raise InputError(
-                    f"DeepGlobalClustering has no parameter {name!r}: expected some of "
-                    f"{', '.join(_PARAMETERS)}{_near(name, _PARAMETERS)}"
+                    "DeepGlobalClustering",
+                    expected=f"parameters out of {', '.join(_PARAMETERS)}",
+                    found=repr(name),
+                    remedy=_near(name, _PARAMETERS),
                 )
         for name, value in parameters.items():
             setattr(self, name, value)
@@ -251,8 +256,10 @@ class DeepGlobalClustering:
     def _fitted(self) -> Segmenter:
         if not hasattr(self, "segmenter_"):
             raise InputError(
-                "This DeepGlobalClustering is not fitted: call fit(scenes) first, or load a saved "
-                "one by DeepGlobalClustering.load(path)."
+                "DeepGlobalClustering",
+                found="is not fitted",
+                remedy="call fit(scenes) first, or load a saved one by "
+                "DeepGlobalClustering.load(path)",
             )
         return self.segmenter_
 
@@ -274,16 +281,18 @@ def _configuration(clusters: int, seed: int, overrides: Any) -> Config:
         given = {name: value for name, value in given.items() if value != _USUAL[name]}
     for name, instead in _ARGUMENTS.items():
         if name in given:
-            raise InputError(f"config: {name} is not set there: give {instead} instead.")
+            raise InputError(
+                "config=", found=f"{name} is not set there", remedy=f"give {instead} instead"
+            )
     return check(configure(given, {"clusters.final": clusters, "seed": seed}))
 
 
-def _near(name: str, known: Mapping[str, Any]) -> str:
-    """The end of a sentence on a name that is not known."""
+def _near(name: str, known: Mapping[str, Any]) -> str | None:
+    """What to do about a name that is not known."""
     leaves = {each.rpartition(".")[2]: each for each in known}
     near = difflib.get_close_matches(name, known, 1, 0.6)
     near = near or [leaves[n] for n in difflib.get_close_matches(name, leaves, 1, 0.6)]
-    return f"; did you mean {near[0]!r}?" if near else "."
+    return f"did you mean {near[0]!r}?" if near else None
 
 
 def _recorded(scenes: Any, opened: Sequence[Scene]) -> str | tuple[str, ...]:

@@ -21,14 +21,14 @@ except ImportError:  # Windows has none, and goes without
 
 
 @contextlib.contextmanager
-def alone(folder: str | os.PathLike[str], option: str) -> Iterator[None]:
+def alone(folder: str | os.PathLike[str], argument: str) -> Iterator[None]:
     """Keeps other processes out of a folder for the block.
 
     A folder that this process must not write to needs no lock, and gets none.
 
     Args:
         folder: made if missing.
-        option: that named it, such as "--out", for messages.
+        argument: that named it, such as "out", for messages.
 
     Raises:
         InputError: if another process is at work there, or the folder cannot be made.
@@ -38,13 +38,15 @@ def alone(folder: str | os.PathLike[str], option: str) -> Iterator[None]:
         os.makedirs(place, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{option}={place}: expected a folder that can be written, found "
-            f"{error.strerror or error}; name another one."
+            f"{argument}={place}",
+            expected="a folder that can be written",
+            found=error.strerror or error,
+            remedy="name another one",
         ) from error
     if not os.access(place, os.W_OK):
         yield
         return
-    with _locked(os.path.join(place, ".lock"), option, wait=False):
+    with _locked(os.path.join(place, ".lock"), argument, wait=False):
         yield
 
 
@@ -54,8 +56,8 @@ def turn(path: str) -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: str, option: str, *, wait: bool) -> Iterator[None]:
-    file = _open_locked(path, option, wait)
+def _locked(path: str, argument: str, *, wait: bool) -> Iterator[None]:
+    file = _open_locked(path, argument, wait)
     try:
         yield
     finally:
@@ -65,7 +67,7 @@ def _locked(path: str, option: str, *, wait: bool) -> Iterator[None]:
             os.close(file)
 
 
-def _open_locked(path: str, option: str, wait: bool) -> int | None:
+def _open_locked(path: str, argument: str, wait: bool) -> int | None:
     """The open and locked file, or None where the file system knows no locks."""
     while fcntl is not None:
         try:
@@ -78,8 +80,10 @@ def _open_locked(path: str, option: str, wait: bool) -> int | None:
             who = _holder(file)
             os.close(file)
             raise InputError(
-                f"{option}={os.path.dirname(path)}: expected a folder in which no other process "
-                f"is at work, found {who}; wait for its end, or name another folder."
+                f"{argument}={os.path.dirname(path)}",
+                expected="a folder in which no other process is at work",
+                found=who,
+                remedy="wait for its end, or name another folder",
             ) from error
         except OSError:
             os.close(file)

@@ -88,12 +88,12 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
         return {}
     if found.pop("format", None) != _FORMAT or any(isinstance(of, int) for of in found.values()):
         raise InputError(
-            f"{path}: expected {what}, found something else (another format); {remedy}."
+            path, expected=what, found="something else (another format)", remedy=remedy
         )
     outside = [file for of in found.values() for each in of.values() for file in each["files"]]
     for file in filter(_is_outside, outside):  # what others wrote must not remove more
         raise InputError(
-            f"{path}: expected {what}, found something else (a file {file!r} outside it); {remedy}."
+            path, expected=what, found=f"something else (a file {file!r} outside it)", remedy=remedy
         )
     return {
         kind: {
@@ -342,7 +342,7 @@ def digest(*parts: Any) -> str:
 
 def refuse_clashes(
     folder: str | os.PathLike[str],
-    option: str,
+    argument: str,
     wanted: Mapping[tuple[str, str], Sequence[str]],
     *,
     foreign: bool = True,
@@ -351,7 +351,7 @@ def refuse_clashes(
 
     Args:
         folder: where they are to be.
-        option: that named it, for messages.
+        argument: that named it, such as "out", for messages.
         wanted: names in the folder of the files of each output, by its kind and name.
         foreign: whether files of which the manifest does not know are refused, too.
 
@@ -372,15 +372,17 @@ def refuse_clashes(
             other = owner.setdefault(file, (kind, name))
             if other != (kind, name):
                 raise InputError(
-                    f"{option}={os.fspath(folder)}: expected a file of its own for each output, "
-                    f"found {file} to be one of {kind} {name} and of {other[0]} {other[1]}; "
-                    "rename a scene, or name a folder for each."
+                    f"{argument}={os.fspath(folder)}",
+                    expected="a file of its own for each output",
+                    found=f"{file} to be one of {kind} {name} and of {other[0]} {other[1]}",
+                    remedy="rename a scene, or name a folder for each",
                 )
             if foreign and file not in known and os.path.lexists(os.path.join(folder, file)):
                 raise InputError(
-                    f"{option}={os.fspath(folder)}: expected nothing there that would be "
-                    f"overwritten unasked, found {file}, of which {NAME} does not say what it was "
-                    "made from; name another folder, or remove the file."
+                    f"{argument}={os.fspath(folder)}",
+                    expected="nothing there that would be overwritten unasked",
+                    found=f"{file}, of which {NAME} does not say what it was made from",
+                    remedy="name another folder, or remove the file",
                 )
 
 

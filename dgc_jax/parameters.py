@@ -38,7 +38,7 @@ class Text(click.ParamType):
             option = "" if param is None else param.opts[0]
             found = str(error) if isinstance(error, _WordError) else repr(value)
             raise InputError(
-                f"{option}: expected {self._expected}, found {found}; correct it."
+                option, expected=self._expected, found=found, remedy="correct it"
             ) from error
 
 

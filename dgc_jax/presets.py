@@ -60,10 +60,20 @@ def preset(name: str) -> Config:
     if base == "tiny" and not short:
         base, short = "dgc4", "tiny"
     if base not in PRESETS:
-        near = difflib.get_close_matches(base, NAMES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else "choose one."
-        raise InputError(f"expected a preset ({', '.join(NAMES)}), found {name!r}; {hint}")
+        near = nearest(name)
+        raise InputError(
+            "",
+            expected=f"a preset ({', '.join(NAMES)})",
+            found=repr(name),
+            remedy="choose one" if near is None else f"did you mean {near!r}?",
+        )
     return configure(PRESETS[base], variant(short))
+
+
+def nearest(name: str) -> str | None:
+    """The preset that a name which is none was perhaps meant for; its variant is left out."""
+    near = difflib.get_close_matches(name.partition(":")[0], NAMES, 1)
+    return near[0] if near else None
 
 
 def variant(name: str) -> dict[str, Any]:
@@ -74,7 +84,9 @@ def variant(name: str) -> dict[str, Any]:
     """
     if name not in ("", "tiny"):
         raise InputError(
-            f"--config: expected no variant or ':tiny' after the name, found ':{name}'; "
-            "leave it out or write ':tiny'."
+            "config=",
+            expected="no variant or ':tiny' after the name",
+            found=f"':{name}'",
+            remedy="leave it out or write ':tiny'",
         )
     return TINY if name else {}

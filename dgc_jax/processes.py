@@ -69,9 +69,10 @@ def joined(
         )
     except (ValueError, RuntimeError) as error:
         raise InputError(
-            "--distributed: expected a job of SLURM, Open MPI, Kubernetes or a TPU, found none "
-            f"that JAX knows ({_first_line(error)}); give the coordinator, the number of "
-            "processes and the number of this one."
+            "detect=",
+            expected="a job of SLURM, Open MPI, Kubernetes or a TPU",
+            found=f"none that JAX knows ({_first_line(error)})",
+            remedy="give the coordinator, the number of processes and the number of this one",
         ) from error
     try:
         yield
@@ -120,7 +121,9 @@ def agreeing(what: str) -> Iterator[None]:
         problem = error
     if np.all(_gathered(np.array(problem is None, np.uint8))):
         return
-    raise problem or InputError(f"{what}: another process cannot use it; see what that one said.")
+    raise problem or InputError(
+        what, found="another process cannot use it", remedy="see what that one said"
+    )
 
 
 def same(what: str, seen: str) -> None:
@@ -136,8 +139,10 @@ def same(what: str, seen: str) -> None:
     digests = _gathered(np.array(zlib.crc32(os.fsencode(seen)), np.uint32))
     if np.any(digests != digests[0]):
         raise InputError(
-            f"{what}: expected the same scenes in all processes, found others in process "
-            f"{jax.process_index()}; use a folder that all machines share."
+            what,
+            expected="the same scenes in all processes",
+            found=f"others in process {jax.process_index()}",
+            remedy="use a folder that all machines share",
         )
 
 
@@ -162,23 +167,30 @@ def _gathered(array: np.ndarray) -> np.ndarray:
 
 
 def _check(coordinator: str | None, number: int | None, index: int | None, detect: bool) -> None:
-    given = {"coordinator": coordinator, "num_processes": number, "process_id": index}
+    given = {"coordinator=": coordinator, "number=": number, "index=": index}
     missing = [name for name, value in given.items() if value is None]
     if 0 < len(missing) < 3 and not detect:
         raise InputError(
-            "--coordinator, --num_processes, --process_id: expected all three or none, found no "
-            f"{' and no '.join(missing)}; add it, or --distributed where the cluster knows."
+            "coordinator=, number=, index=",
+            expected="all three or none",
+            found=f"no {' and no '.join(missing)}",
+            remedy="add it, or detect= where the cluster knows",
         )
     if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
         raise InputError(
-            f"--coordinator: expected HOST:PORT of process 0, found {coordinator!r}; correct it."
+            "coordinator=",
+            expected="HOST:PORT of process 0",
+            found=repr(coordinator),
+            remedy="correct it",
         )
     if number is not None and number < 1:
-        raise InputError(f"--num_processes: expected at least 1, found {number}; correct it.")
+        raise InputError("number=", expected="at least 1", found=number, remedy="correct it")
     if index is not None and not 0 <= index < (number or index + 1):
         raise InputError(
-            f"--process_id: expected a number from 0 to {(number or 1) - 1}, found {index}; "
-            "number the processes from 0."
+            "index=",
+            expected=f"a number from 0 to {(number or 1) - 1}",
+            found=index,
+            remedy="number the processes from 0",
         )
 
 

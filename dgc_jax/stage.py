@@ -102,8 +102,8 @@ def unknown(name: str) -> InputError:
     near = same or difflib.get_close_matches(name, [*names, *sorted(stages)], 1)
     if not near and (close := difflib.get_close_matches(wanted, last.values(), 1)):
         near = [each for each in names if last[each] == close[0]]
-    hint = f"; did you mean {near[0]!r}?" if near else "; `dgc train --fields` lists all."
-    return InputError(f"there is no field {name!r}{hint}")
+    remedy = f"did you mean {near[0]!r}?" if near else "`dgc train --fields` lists all"
+    return InputError(name, found="there is no such field", remedy=remedy)
 
 
 def _joined(stage: type[Stage], name: str) -> str:
@@ -158,7 +158,7 @@ def _inner(name: str, stage: type[Stage], value: Any) -> Stage:
     if isinstance(value, Mapping):
         return stage(**value)
     raise InputError(
-        f"{name}: expected a {stage.__name__} or a mapping of its fields, found {value!r}."
+        name, expected=f"a {stage.__name__} or a mapping of its fields", found=repr(value)
     )
 
 
@@ -178,7 +178,7 @@ def _fitted(name: str, about: Mapping[str, Any], type_: Type, value: Any) -> Any
         return None
     if may_be and not isinstance(may_be, str):
         if value not in may_be:
-            raise InputError(f"{name}: expected one of {', '.join(may_be)}, found {value!r}.")
+            raise InputError(name, expected=f"one of {', '.join(may_be)}", found=repr(value))
         return value
     if may_be == RANGES:
         return _ranges(name, value)
@@ -189,12 +189,12 @@ def _fitted(name: str, about: Mapping[str, Any], type_: Type, value: Any) -> Any
     if type(value) not in kinds:
         words = {str: "text", tuple: "a tuple", types.NoneType: "None"}
         told = " or ".join(words[kind] for kind in words if kind in kinds)
-        raise InputError(f"{name}: expected {told}, found {value!r}.")
+        raise InputError(name, expected=told, found=repr(value))
     if isinstance(value, tuple):
         wanted = (int, float) if type_.of is float else (type_.of,)
         if wrong := [each for each in value if type(each) not in wanted]:
             word = "numbers" if type_.of is float else "text"
-            raise InputError(f"{name}: expected a tuple of {word}, found {wrong[0]!r} in it.")
+            raise InputError(name, expected=f"a tuple of {word}", found=f"{wrong[0]!r} in it")
         return tuple(map(type_.of, value))
     return value
 
@@ -214,7 +214,7 @@ def _ranges(name: str, ranges: Any) -> tuple[tuple[float, float], ...]:
             or not (0 <= pair[0] <= pair[1] < math.inf)
         ):
             raise InputError(
-                f"{name}: expected ranges in nm such as ((450, 900),), found {ranges!r}."
+                name, expected="ranges in nm such as ((450, 900),)", found=repr(ranges)
             )
     return pairs
 
@@ -222,7 +222,7 @@ def _ranges(name: str, ranges: Any) -> tuple[tuple[float, float], ...]:
 def _numbers(name: str, about: Mapping[str, Any], value: Any) -> tuple[float, ...]:
     length = about["length"]
     if not isinstance(value, tuple) or (length is not None and len(value) != length):
-        raise InputError(f"{name}: expected {length or 'a tuple of'} numbers, found {value!r}.")
+        raise InputError(name, expected=f"{length or 'a tuple of'} numbers", found=repr(value))
     return tuple(_number(name, about["may_be"], each, value) for each in value)
 
 
@@ -231,10 +231,10 @@ def _number(name: str, may_be: str, number: Any, found: Any, about: str = "") ->
     bounds = interval(may_be)
     if found is None:
         kind = "a whole number" if bounds.whole else "a number"
-        raise InputError(f"{name}: expected {about}, {kind} {bounds.words()}, found none.")
+        raise InputError(name, expected=f"{about}, {kind} {bounds.words()}", found="none")
     plain = isinstance(number, int | float) and not isinstance(number, bool)
     if not plain or not bounds.holds(number):
         fine = plain and (not bounds.whole or number % 1 == 0)
         kind = "a whole number" if bounds.whole and not fine else "a number"
-        raise InputError(f"{name}: expected {kind} {bounds.words()}, found {found!r}.")
+        raise InputError(name, expected=f"{kind} {bounds.words()}", found=repr(found))
     return int(number) if bounds.whole else float(number)

@@ -236,19 +236,37 @@ def test_values_become_plain_python():
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: Training(stepz=3), "'train.stepz'; did you mean 'train.steps'?"),
-        (lambda: Config(trian={}), "'trian'; did you mean 'train'?"),
-        (lambda: Leaves(sise=30), "'data.leaves.sise'; did you mean 'data.leaves.size'?"),
-        (lambda: configure({"trian.steps": 3}), "'trian.steps'; did you mean 'train.steps'?"),
-        (lambda: configure({"steps": 3}), "'steps'; did you mean 'train.steps'?"),
-        (lambda: configure({"optim": {"lr": 3}}), "'optim.lr'"),
+        (
+            lambda: Training(stepz=3),
+            "train.stepz: there is no such field; did you mean 'train.steps'?",
+        ),
+        (lambda: Config(trian={}), "trian: there is no such field; did you mean 'train'?"),
+        (
+            lambda: Leaves(sise=30),
+            "data.leaves.sise: there is no such field; did you mean 'data.leaves.size'?",
+        ),
+        (
+            lambda: configure({"trian.steps": 3}),
+            "trian.steps: there is no such field; did you mean 'train.steps'?",
+        ),
+        (
+            lambda: configure({"steps": 3}),
+            "steps: there is no such field; did you mean 'train.steps'?",
+        ),
+        (lambda: configure({"optim": {"lr": 3}}), "optim.lr: there is no such field"),
         (
             lambda: configure({"train.learning_rate": 3}),
-            "'train.learning_rate'; did you mean 'optim.learning_rate'?",
+            "train.learning_rate: there is no such field; did you mean 'optim.learning_rate'?",
         ),
-        (lambda: configure({"qqq": 3}), "there is no field 'qqq'; `dgc train --fields` lists all"),
-        (lambda: configure({3: 3}), "there is no field '3'"),
-        (lambda: dataclasses.replace(Config(), sede=1), "'sede'; did you mean 'seed'?"),
+        (
+            lambda: configure({"qqq": 3}),
+            "qqq: there is no such field; `dgc train --fields` lists all",
+        ),
+        (lambda: configure({3: 3}), "3: there is no such field"),
+        (
+            lambda: dataclasses.replace(Config(), sede=1),
+            "sede: there is no such field; did you mean 'seed'?",
+        ),
         (lambda: configure({"train.steps": 1, "train": {"steps": 1}}), "train.steps: expected it"),
         (lambda: configure(Recipe()), "expected a configuration (a Config, a ConfigDict"),
         (lambda: configure("dgc4"), "found 'dgc4'"),

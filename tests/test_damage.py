@@ -76,7 +76,7 @@ def test_a_bit_of_a_model_that_flipped_changes_nothing_or_is_refused(
             assert found.content == want.content
         except InputError as error:
             refused += 1
-            assert f"{copied}/checkpoints/model: the model could not be read" in str(error)  # noqa: PT017
+            assert f"{copied}/checkpoints/model: the model: could not be read" in str(error)  # noqa: PT017
         flip(path, place, bit)
     assert refused >= 15
     assert "Traceback" not in capfd.readouterr().err

@@ -64,7 +64,7 @@ def test_a_broken_configuration_is_told_in_one_line(
     path.write_text(program + "\n")
     status, _, err = launched(f"--config={path}")
     assert status == 2
-    assert f"{path} cannot be run as a configuration" in err
+    assert f"{path}: cannot be run as a configuration" in err
     assert told in err
     assert err.count("\n") == 1
 
@@ -77,13 +77,13 @@ def test_a_broken_configuration_is_told_in_one_line(
         (["--config=configs/dgc4.py:huge"], "expected no variant or ':tiny'"),
         (
             ["--config=configs/dgc4.py", "--config.train.stepz=3"],
-            "no field 'stepz'; did you mean 'steps'?",
+            "train.stepz: there is no such field; did you mean 'train.steps'?",
         ),
         (
             ["--config=configs/dgc4.py", "--config.trian.steps=3"],
-            "no field 'trian'; did you mean 'train'?",
+            "trian.steps: there is no such field; did you mean 'train.steps'?",
         ),
-        (["--config=configs/dgc4.py", "--config.qqqqqqq=3"], "there is no field 'qqqqqqq'"),
+        (["--config=configs/dgc4.py", "--config.qqqqqqq=3"], "qqqqqqq: there is no such field"),
         (["--config=configs/dgc4.py", "--config.train.steps=many"], "train.steps"),
         (["--config=configs/dgc4.py", "--config.data.overlap=(0.2,)"], "overlap: expected 2 num"),
         (["--config=configs/dgc4.py", "--config.model.features=(8,16)"], "expected 3 numbers"),

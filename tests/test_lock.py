@@ -16,7 +16,7 @@ from dgc_jax.lock import alone
 HOLD = """
 import sys, time
 from dgc_jax.lock import alone
-with alone(sys.argv[1], "--out"):
+with alone(sys.argv[1], "out"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -35,16 +35,16 @@ def test_second_process_is_told_who_holds_a_folder_until_the_first_is_killed(
 ) -> None:
     folder = tmp_path / "w"
     with hold(folder) as holder:
-        with pytest.raises(InputError) as told, alone(folder, "--workdir"):
+        with pytest.raises(InputError) as told, alone(folder, "workdir"):
             raise AssertionError
         text = str(told.value)
-        assert f"--workdir={folder}: expected a folder in which no other process" in text
+        assert f"workdir={folder}: expected a folder in which no other process" in text
         assert f"process {holder.pid} on {socket.gethostname()}, since 20" in text
         assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]", text)
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     assert (folder / ".lock").exists()  # a name, which locks nothing
-    with alone(folder, "--workdir"):
+    with alone(folder, "workdir"):
         pass
     assert not os.listdir(folder)
 
@@ -54,11 +54,11 @@ def test_lock_is_free_again_after_an_error_and_is_one_within_a_process(
 ) -> None:
     with (
         pytest.raises(InputError, match=f"found process {os.getpid()} on"),
-        alone(tmp_path, "--out"),
-        alone(tmp_path, "--out"),
+        alone(tmp_path, "out"),
+        alone(tmp_path, "out"),
     ):
         raise AssertionError
-    with alone(tmp_path, "--out"):
+    with alone(tmp_path, "out"):
         pass
 
 
@@ -66,7 +66,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with (
         pytest.raises(InputError, match="expected a folder that can be written"),
-        alone(tmp_path / "file" / "w", "--out"),
+        alone(tmp_path / "file" / "w", "out"),
     ):
         pass
 

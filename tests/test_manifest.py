@@ -144,18 +144,18 @@ def test_changed_files_are_named_and_long_lists_of_changes_are_cut(tmp_path: pat
 
 def test_outputs_overwrite_neither_one_another_nor_what_is_unknown(tmp_path: pathlib.Path) -> None:
     make(tmp_path)
-    manifest.refuse_clashes(tmp_path, "--out", {("maps", "a"): ["a.png"]})
+    manifest.refuse_clashes(tmp_path, "out", {("maps", "a"): ["a.png"]})
     with pytest.raises(InputError, match=r"a_o\.png to be one of maps a_o and of maps a;"):
         manifest.refuse_clashes(
-            tmp_path, "--out", {("maps", "a"): ["a.png", "a_o.png"], ("maps", "a_o"): ["a_o.png"]}
+            tmp_path, "out", {("maps", "a"): ["a.png", "a_o.png"], ("maps", "a_o"): ["a_o.png"]}
         )
     with pytest.raises(InputError, match=r"found a\.png to be one of maps b and of maps a;"):
-        manifest.refuse_clashes(tmp_path, "--out", {("maps", "b"): ["a.png"]})
+        manifest.refuse_clashes(tmp_path, "out", {("maps", "b"): ["a.png"]})
     (tmp_path / "photo.png").write_text("x")
     wanted = {("maps", "photo"): ["photo.png"]}
     with pytest.raises(InputError, match=r"found photo\.png, of which manifest\.json does not say"):
-        manifest.refuse_clashes(tmp_path, "--out", wanted)
-    manifest.refuse_clashes(tmp_path, "--out", wanted, foreign=False)
+        manifest.refuse_clashes(tmp_path, "out", wanted)
+    manifest.refuse_clashes(tmp_path, "out", wanted, foreign=False)
 
 
 OUTSIDE = {"finished": True, "from": {}, "written_as": {}, "files": {"../b": 1}}

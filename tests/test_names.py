@@ -25,7 +25,8 @@ from dgc_jax import names
 from dgc_jax.cli import main
 from dgc_jax.commands.experiment import run
 from dgc_jax.data.cube import open_cube
-from dgc_jax.data.scenes import find_scenes, open_scenes
+from dgc_jax.data.find import find_scenes
+from dgc_jax.data.scenes import open_scenes
 from dgc_jax.data.simulation import leaves
 from dgc_jax.errors import InputError
 

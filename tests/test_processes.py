@@ -179,12 +179,12 @@ def test_killed_process_ends_segmenting_and_two_others_complete_it_as_one_would(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (("host:1234", None, None), "expected all three or none, found no num_processes and no p"),
-        ((None, 2, 0), "found no coordinator; add it"),
-        (("host", 2, 0), "--coordinator: expected HOST:PORT of process 0, found 'host'"),
-        (("host:1234", 0, 0), "--num_processes: expected at least 1, found 0"),
-        (("host:1234", 2, 2), "--process_id: expected a number from 0 to 1, found 2"),
-        (("host:1234", 2, -1), "--process_id: expected a number from 0 to 1, found -1"),
+        (("host:1234", None, None), "expected all three or none, found no number= and no index="),
+        ((None, 2, 0), "found no coordinator=; add it"),
+        (("host", 2, 0), "coordinator: expected HOST:PORT of process 0, found 'host'"),
+        (("host:1234", 0, 0), "number: expected at least 1, found 0"),
+        (("host:1234", 2, 2), "index: expected a number from 0 to 1, found 2"),
+        (("host:1234", 2, -1), "index: expected a number from 0 to 1, found -1"),
     ],
 )
 def test_wrong_combinations_are_refused(given: tuple[object, ...], told: str) -> None:
@@ -198,7 +198,7 @@ def test_job_that_nothing_tells_of_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(jax.distributed, "initialize", initialize)
     with (
-        pytest.raises(InputError, match="--distributed: expected a job of SLURM, Open MPI"),
+        pytest.raises(InputError, match="detect: expected a job of SLURM, Open MPI"),
         processes.joined(detect=True),
     ):
         pass

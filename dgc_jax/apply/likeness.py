@@ -129,18 +129,16 @@ def _ordinary(ratio: float) -> bool:
 def _reason(segmenter: "Segmenter", cube: Cube, brighter: bool) -> str:
     """The likely reason, and what to do about it."""
     data = segmenter.config["data"]
-    if cube.gain is not None:
+    if cube.calibration.by_references:
         return "check its white and dark references, their exposure and their order."
     if data.get("white"):
-        return (
-            "the training's were calibrated by references and it is not; pass --white and --dark."
-        )
+        return "the training's were calibrated by references and it is not; pass white= and dark=."
     if brighter:
         stored = "has no scale factor" if cube.scale == 1 else f"is divided by {cube.scale:g}"
         return (
             f"it {stored}, so that one may be missing or wrong ('reflectance scale factor' of ENVI "
             "headers, scale_factor elsewhere), or it holds raw counts or radiance; correct the "
-            "file, or pass --white and --dark."
+            "file, or pass white= and dark=."
         )
     if cube.scale > 1:
         return (
@@ -169,8 +167,8 @@ def _strange(segmenter: "Segmenter", cube: Cube, windows: Windows) -> str | None
     return (
         f"{unlike / pixels:.0%} of the sampled pixels of {cube.path} are unlike any cluster of the "
         "model, so its labels may mean nothing: it may hold other materials, radiance instead of "
-        f"reflectance (pass --white and --dark), or other bands{unsure}; see `dgc inspect`, and "
-        "where they are by --confidence."
+        f"reflectance (pass white= and dark=), or other bands{unsure}; see `dgc inspect`, and "
+        "where they are by confidence=."
     )
 
 
@@ -192,17 +190,18 @@ def _bands(segmenter: "Segmenter", cube: Cube) -> str | None:
     if theirs is None:
         return None
     model = f"the model's {segmenter.bands} bands of {theirs[0]:.6g}-{theirs[-1]:.6g} nm"
-    if cube.centres is None:
+    if cube.bands.centres is None:
         return (
             f"{cube.path} does not say its wavelengths, so its bands are taken for {model}; if "
-            "they are others, pass --wavelengths."
+            "they are others, pass wavelengths=."
         )
-    if cube.taps is None:
+    if cube.bands.taps is None:
         return None
-    own = f"{len(cube.centres)} bands of {cube.centres[0]:.6g}-{cube.centres[-1]:.6g} nm"
-    lower, upper, share = cube.taps
+    centres = cube.bands.centres
+    own = f"{len(centres)} bands of {centres[0]:.6g}-{centres[-1]:.6g} nm"
+    lower, upper, share = cube.bands.taps
     between = (share > 0) & (share < 1)
-    gaps = np.where(between, cube.centres[upper] - cube.centres[lower], 0.0)
+    gaps = np.where(between, centres[upper] - centres[lower], 0.0)
     spacing = float(np.median(np.diff(theirs))) if len(theirs) > 1 else 0.0
     wide = gaps > COARSE * max(spacing, float(segmenter.config["data"]["bin_width"]))
     if not wide.any():

@@ -48,20 +48,26 @@ def confusion(truth: np.ndarray, labels: np.ndarray, classes: int, clusters: int
     truth, labels = np.asarray(truth), np.asarray(labels)
     if truth.shape != labels.shape:
         raise InputError(
-            f"the truth map has shape {truth.shape} but the label map has {labels.shape}; "
-            "give a truth map of the same scene, pixel for pixel."
+            "the truth map",
+            expected=f"the shape {labels.shape} of the label map",
+            found=truth.shape,
+            remedy="give a truth map of the same scene, pixel for pixel",
         )
     for name, values, most in (("truth", truth, classes), ("label", labels, clusters)):
         if not np.issubdtype(values.dtype, np.integer):
             raise InputError(
-                f"the {name} map must hold integers 0..{most} but its type is {values.dtype}; "
-                "convert it first."
+                f"the {name} map",
+                expected=f"integers 0..{most}",
+                found=f"numbers of type {values.dtype}",
+                remedy="convert it first",
             )
         if values.size and (values.min() < 0 or values.max() > most):
             raise InputError(
-                f"the {name} map must hold integers 0..{most} but holds "
-                f"{values.min()}..{values.max()}; correct the map or the number of "
-                f"{'classes' if name == 'truth' else 'clusters'}."
+                f"the {name} map",
+                expected=f"integers 0..{most}",
+                found=f"{values.min()}..{values.max()}",
+                remedy="correct the map or the number of "
+                f"{'classes' if name == 'truth' else 'clusters'}",
             )
     counts = np.zeros((classes + 1) * (clusters + 1), np.int64)
     flat_truth, flat_labels = truth.reshape(-1), labels.reshape(-1)
@@ -108,14 +114,18 @@ def map_clusters(counts: np.ndarray, method: str | Sequence[int] = "auto") -> tu
         table = tuple(int(value) for value in method)
         if len(table) != clusters or not all(0 <= value <= classes for value in table):
             raise InputError(
-                f"the cluster table must give one class 0..{classes} for each of {clusters} "
-                f"clusters but is {table}; correct it."
+                "the cluster table",
+                expected=f"one class 0..{classes} for each of {clusters} clusters",
+                found=table,
+                remedy="correct it",
             )
         return table
     if method not in ("auto", "majority", "hungarian"):
         raise InputError(
-            f'clusters are mapped by "auto", "majority" or "hungarian" but "{method}" was given; '
-            "choose one of them."
+            "mapping=",
+            expected='"auto", "majority" or "hungarian"',
+            found=f'"{method}"',
+            remedy="choose one of them",
         )
     if method == "hungarian" or (method == "auto" and classes == clusters):
         from scipy.optimize import linear_sum_assignment  # only here: it takes time to import
@@ -208,8 +218,10 @@ def background_tissue(
     classes = counts.shape[0]
     if not set(background) < set(range(1, classes + 1)) or not background:
         raise InputError(
-            f"the background must be some but not all of the classes 1..{classes} but is "
-            f"{tuple(background)}; correct data.background."
+            "data.background",
+            expected=f"some but not all of the classes 1..{classes}",
+            found=tuple(background),
+            remedy="correct it",
         )
     rows = np.array([value in background for value in range(1, classes + 1)])
     two = np.stack([counts[rows].sum(0), counts[~rows].sum(0)])
@@ -248,8 +260,10 @@ def scores(
     names = list(class_names)
     if len(names) != counts.shape[0] or len(set(names)) != len(names):
         raise InputError(
-            f"data.classes must give {counts.shape[0]} different names, one a class, but is "
-            f"{tuple(names)}; correct it."
+            "data.classes",
+            expected=f"{counts.shape[0]} different names, one a class",
+            found=tuple(names),
+            remedy="correct it",
         )
     chosen = map_clusters(counts, "auto" if table is None else table)
     mapped = apply_table(counts, chosen)

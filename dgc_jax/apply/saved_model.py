@@ -119,7 +119,7 @@ def load_model(workdir: str) -> SavedModel:
             else "name the workdir that launch.py printed"
         )
         raise InputError(
-            f"{workdir}: expected the workdir of a finished run, found {found}; {todo}."
+            workdir, expected="the workdir of a finished run", found=found, remedy=todo
         ) from None
     about.pop("format", None)
     kept = about.pop("checksums", None)
@@ -146,8 +146,10 @@ def _check_format(path: str, written: int) -> None:
     """Refuses what a later version has written."""
     if written > FORMAT:
         raise InputError(
-            f"{path}: expected a model of format {FORMAT} or earlier, found one of format "
-            f"{written}, which a later version of dgc_jax has written; update dgc_jax."
+            path,
+            expected=f"a model of format {FORMAT} or earlier",
+            found=f"one of format {written}, which a later version of dgc_jax has written",
+            remedy="update dgc_jax",
         )
 
 

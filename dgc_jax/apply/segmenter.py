@@ -27,9 +27,9 @@ from dgc_jax.apply import likeness, programs
 from dgc_jax.apply.saved_model import SavedModel, load_model
 from dgc_jax.apply.tiles import Confidence, Finest, Labelled, Tile, TileConfidence, best_side, walk
 from dgc_jax.config import stored
-from dgc_jax.data import arrays
+from dgc_jax.data import arrays, reading
 from dgc_jax.data.cube import Cube, Path, Stored
-from dgc_jax.data.scenes import open_scenes
+from dgc_jax.data.scenes import open_data_set
 from dgc_jax.errors import InputError
 from dgc_jax.model.cluster_tree import ClusterTree
 from dgc_jax.model.encoder import RADIUS
@@ -261,14 +261,14 @@ class Segmenter:
         """
         if not isinstance(scene, str | os.PathLike):
             return arrays.as_cube(scene, wavelengths=wavelengths)
-        trained = stored(self.config).data
-        named = ("mask", "dark", "white", "scale", "variable", "axes")
-        how = {name: getattr(trained, name) for name in named}
-        how["wavelengths"] = trained.wavelengths if wavelengths is None else wavelengths
-        found = open_scenes(os.fspath(scene), labels=None, common_grid=False, **how)
+        how = reading.of_options(stored(self.config).data).but({"wavelengths": wavelengths})
+        found = open_data_set(os.fspath(scene), how, labels=None, common_grid=False)
         if len(found) > 1:
             raise InputError(
-                f"{os.fspath(scene)}: expected one scene, found {len(found)}; give them one by one."
+                os.fspath(scene),
+                expected="one scene",
+                found=len(found),
+                remedy="give them one by one",
             )
         return found[0].cube
 
@@ -373,8 +373,10 @@ class Segmenter:
             return cube.on_grid(self.wavelengths)
         if cube.shape[2] != self.bands:
             raise InputError(
-                f"{cube.path}: expected the model's {self.bands} bands, found {cube.shape[2]} and "
-                "no wavelengths to match them by; give the wavelengths or the same bands."
+                cube.path,
+                expected=f"the model's {self.bands} bands",
+                found=f"{cube.shape[2]} and no wavelengths to match them by",
+                remedy="give the wavelengths or the same bands",
             )
         return cube
 
@@ -409,8 +411,10 @@ class Segmenter:
         crops = jnp.asarray(batch, jnp.float32)
         if crops.ndim != 4 or crops.shape[-1] != self.bands:
             raise InputError(
-                f"predict: expected a batch [batch, row, column, {self.bands} bands], found an "
-                f"array of shape {crops.shape}; reshape it or interpolate it to the model's bands."
+                "predict",
+                expected=f"a batch [batch, row, column, {self.bands} bands]",
+                found=f"an array of shape {crops.shape}",
+                remedy="reshape it or interpolate it to the model's bands",
             )
         if valid is None:
             return crops, jnp.all(jnp.isfinite(crops), axis=-1) & jnp.any(crops != 0, axis=-1)

@@ -109,19 +109,24 @@ def read(path: str | os.PathLike[str], segmenter: Segmenter) -> tuple[Group, ...
         groups = tuple(_group(each) for each in found["clusters"])
     except ValueError as error:
         raise InputError(
-            f"{os.fspath(path)}: expected {what}, found something else ({error}); {remedy}."
+            os.fspath(path), expected=what, found=f"something else ({error})", remedy=remedy
         ) from error
     if of_model != segmenter.identity:
         raise InputError(
-            f"{os.fspath(path)}: expected a view of this model, found one of another "
-            f"({of_model[:12]}); make one with `dgc merge`."
+            os.fspath(path),
+            expected="a view of this model",
+            found=f"one of another ({of_model[:12]})",
+            remedy="make one with `dgc merge`",
         )
     members = sorted(k for group in groups for k in group.of)
     lowest = all(group.of and group.id == min(group.of) for group in groups)
     if members != list(range(1, segmenter.finest + 1)) or not lowest:
         raise InputError(
-            f"{os.fspath(path)}: expected every cluster from 1 to {segmenter.finest} in one "
-            "group, each with the lowest id of its clusters, found others; correct `of` and `id`."
+            os.fspath(path),
+            expected=f"every cluster from 1 to {segmenter.finest} in one group, each with the "
+            "lowest id of its clusters",
+            found="others",
+            remedy="correct `of` and `id`",
         )
     return groups
 

@@ -16,7 +16,6 @@ from dgc_jax import terminal
 from dgc_jax.apply import view
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.commands.experiment import add_scene, scored
-from dgc_jax.commands.reading import given
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError
 from dgc_jax.phases import track
@@ -51,7 +50,8 @@ def evaluate(
         unlabelled: label value of unlabelled pixels; None: as in training.
         table: class (1, 2, ...) of each cluster, clusters left out having none; None: the best.
         view_path: JSON file of `dgc merge`, clusters to be shown as one.
-        reading: some of `READING`, where scenes are to be read in another way than in training.
+        reading: options of `dgc_jax.data.reading.Reading`, where scenes are to be read in another
+            way than in training.
         console: where progress is shown.
 
     Returns:
@@ -67,7 +67,8 @@ def evaluate(
     if groups is not None:
         becomes = segmenter.tree.becomes(groups)
         segmenter = view.apply(segmenter, groups)
-    own_maps = scenes is None and not given(reading) and (groups is None or becomes is not None)
+    as_trained = all(value is None for value in (reading or {}).values())
+    own_maps = scenes is None and as_trained and (groups is None or becomes is not None)
     shown = [k for k, name in enumerate(segmenter.names, 1) if name]
     by_hand = _as_table(table, shown)
     config = options.of_run(
@@ -83,8 +84,10 @@ def evaluate(
     labelled = [scene for scene in every if scene.labels_path is not None]
     if not labelled:
         raise InputError(
-            f"--labels={labels}: expected label maps beside the scenes, found none; give a pattern "
-            "such as {stem}_labels.png, in which {stem} is the scene's name."
+            f"labels={labels}",
+            expected="label maps beside the scenes",
+            found="none",
+            remedy="give a pattern such as {stem}_labels.png, in which {stem} is the scene's name",
         )
     counts = None
     for scene in track(labelled, "evaluating", console):
@@ -96,8 +99,10 @@ def evaluate(
         counts = add_scene(counts, scene, found, segmenter)
     if counts is None:
         raise InputError(
-            f"--labels={labels}: expected labelled pixels, found none in {len(labelled)} label "
-            "maps; check the files and --unlabelled."
+            f"labels={labels}",
+            expected="labelled pixels",
+            found=f"none in {len(labelled)} label maps",
+            remedy="check the files and unlabelled=",
         )
     names = labelled[0].classes or segmenter.classes
     numbers = options.background(config) if config.data.background else segmenter.background
@@ -115,7 +120,9 @@ def _as_table(table: Mapping[int, int] | None, clusters: Sequence[int]) -> list[
     if unknown:
         every = len(clusters) == clusters[-1]
         known = f"from 1 to {len(clusters)}" if every else ", ".join(map(str, clusters))
-        raise InputError(f"--table: expected clusters {known}, found {unknown[0]}; correct it.")
+        raise InputError(
+            "table=", expected=f"clusters {known}", found=unknown[0], remedy="correct it"
+        )
     return [table.get(cluster, 0) for cluster in clusters]
 
 

@@ -28,7 +28,7 @@ from dgc_jax.apply.saved_model import SavedModel, save_model
 from dgc_jax.apply.segmenter import Segmenter, load
 from dgc_jax.commands.report import read_summary
 from dgc_jax.commands.scenes import clean, segment_scenes, tell
-from dgc_jax.config import Config
+from dgc_jax.config import SIMULATED, Config
 from dgc_jax.data import provenance
 from dgc_jax.data.scenes import Scene
 from dgc_jax.errors import InputError, StorageError
@@ -77,9 +77,9 @@ def run(
     console = console or terminal.Console(quiet=not processes.first())
     config = options.check(config)
     with contextlib.ExitStack() as stack:
-        with processes.agreeing(f"--workdir={workdir}"):
+        with processes.agreeing(f"workdir={workdir}"):
             if processes.first():
-                stack.enter_context(lock.alone(workdir, "--workdir"))
+                stack.enter_context(lock.alone(workdir, "workdir"))
         loop.claim(workdir, config)
         return _run(config, workdir, console, scenes)
 
@@ -92,7 +92,7 @@ def _run(
 ) -> dict[str, Any]:
     summary_path = os.path.join(workdir, "summary.json")
     why: str | None = None
-    with processes.agreeing(f"--workdir={workdir}"):
+    with processes.agreeing(f"workdir={workdir}"):
         if processes.first():
             why = _why_unfinished(config, workdir, console, scenes)
             if why is not None:
@@ -113,7 +113,7 @@ def _run(
         )  # fmt: skip
     maps = os.path.join(workdir, "maps")
     trained = loop.train(config, workdir, console, probes.pictures, scenes)
-    with processes.agreeing(f"--workdir={workdir}"):
+    with processes.agreeing(f"workdir={workdir}"):
         if processes.first():
             with phase(console, "saving the model"):
                 save_model(workdir, merged(config, trained))
@@ -131,9 +131,9 @@ def _run(
         wrong=_raise if processes.part()[1] == 1 else tell,
         console=console,
     )
-    for scene, why in zip(trained.scenes, wrong, strict=True):
-        if why is not None:
-            raise InputError(f"{scene.cube.path}: {why}")
+    for scene, error in zip(trained.scenes, wrong, strict=True):
+        if error is not None:
+            raise error if error.subject == scene.cube.path else error.of(scene.cube.path)
     if not processes.first():
         processes.wait()
         return _summary(workdir)
@@ -214,21 +214,23 @@ def _why_unfinished(
         return None
     labels = None
     if (
-        scenes is not None or config.data.scenes != "leaves"
+        scenes is not None or config.data.scenes != SIMULATED
     ):  # which are what the configuration says
         try:
             scenes = options.scenes(config) if scenes is None else scenes
         except InputError as error:
             console.print(
-                f"note: whether its scenes have changed cannot be told: {error}",
+                f"note: whether its scenes have changed cannot be told: {terminal.spoken(error)}",
                 markup=False, soft_wrap=True,
             )  # fmt: skip
         else:
             labels = provenance.of_labels(scenes)
             if told := manifest.difference(before.made_from, provenance.of_scenes(scenes)):
                 raise InputError(
-                    f"--workdir={workdir}: expected a finished run of these scenes, found one of "
-                    f"others ({told}); name another workdir or delete that one."
+                    f"workdir={workdir}",
+                    expected="a finished run of these scenes",
+                    found=f"one of others ({told})",
+                    remedy="name another workdir or delete that one",
                 )
     maps = os.path.join(workdir, "maps")
     parts = [
@@ -251,7 +253,7 @@ def _why_unfinished(
 def _rival(segmenter: Segmenter, scenes: Sequence[Scene], workdir: str) -> np.ndarray | None:
     """The centres of plain k-means, fitted by the first process; None: too few pixels."""
     centres = None
-    with processes.agreeing(f"--workdir={workdir}"):
+    with processes.agreeing(f"workdir={workdir}"):
         if processes.first():
             centres = rival.fit(segmenter, [scene.cube for scene in scenes])
     # k-means drops clusters that have become empty, so their number is shared, too.

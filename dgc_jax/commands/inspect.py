@@ -2,24 +2,23 @@
 
 import glob
 import os
-from typing import Any
 
 import click
 import PIL.Image
 
 from dgc_jax import terminal
-from dgc_jax.commands.reading import opened
 from dgc_jax.data import checksums, preflight
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.describe import describe
 from dgc_jax.data.formats.zarr import is_store
-from dgc_jax.data.scenes import open_scenes
+from dgc_jax.data.reading import Reading
+from dgc_jax.data.scenes import open_data_set, open_recognised
 from dgc_jax.errors import InputError
 from dgc_jax.files import replacing
 
 
 def inspect(
-    scenes: tuple[str, ...], *, png: str | None, show: bool, verify: bool, options: dict[str, Any]
+    scenes: tuple[str, ...], *, png: str | None, show: bool, verify: bool, how: Reading
 ) -> None:
     """Prints what is understood of scenes: of one everything, of several a table.
 
@@ -28,7 +27,7 @@ def inspect(
         png: also write a picture of one scene to this file.
         show: also show a picture of one scene in the terminal.
         verify: read all of a prepared scene, by its checksums.
-        options: `dgc_jax.commands.reading.READING`, and `keep_bad_bands`.
+        how: scenes are to be read.
 
     Raises:
         InputError: if a scene cannot be opened, or an option is not for it.
@@ -36,26 +35,31 @@ def inspect(
     if len(scenes) > 1 or _is_many(scenes[0]):
         if png or show or verify:
             raise InputError(
-                f"--png, --show and --verify take one scene, found {', '.join(scenes)}."
+                "png=, show=, verify=",
+                expected="one scene",
+                found=", ".join(scenes),
+                remedy="inspect one by one",
             )
-        _inspect_all(scenes, options)
+        _inspect_all(scenes, how)
         return
     if verify:
         number = checksums.check(scenes[0], content=True)
         if number is None:
             raise InputError(
-                f"--verify: expected a scene of dgc prepare, which has checksums, found "
-                f"{scenes[0]} without; leave --verify out, or prepare it again."
+                "verify=",
+                expected="a scene of dgc prepare, which has checksums",
+                found=f"{scenes[0]} without",
+                remedy="leave verify= out, or prepare it again",
             )
         click.echo(f"{'verified':<15} {number} files are what they were")
-    cube = opened(scenes[0], options)
+    cube = open_recognised(scenes[0], how.of_scene(scenes[0]))
     facts, warnings = describe(cube)
     for name, text in facts:
         click.echo(f"{name:<15} {text}")
     for note in cube.notes:
-        click.echo(f"{'note':<15} {note}")
+        click.echo(f"{'note':<15} {terminal.spoken(note)}")
     for warning in warnings:
-        click.echo(f"{'warning':<15} {warning}")
+        click.echo(f"{'warning':<15} {terminal.spoken(warning)}")
     if png or show:
         _draw(cube, png, show)
 
@@ -67,19 +71,21 @@ def _is_many(path: str) -> bool:
     return glob.has_magic(path) and not os.path.exists(path) and "://" not in path
 
 
-def _inspect_all(scenes: tuple[str, ...], options: dict[str, Any]) -> None:
+def _inspect_all(scenes: tuple[str, ...], how: Reading) -> None:
     wrong: dict[str, str] = {}
-    if options.pop("keep_bad_bands"):
-        raise InputError("--keep-bad-bands takes one scene, found several; inspect one by one.")
-    found = open_scenes(scenes, common_grid=False, wrong=wrong, **options)
+    if how.keep_bad_bands:
+        raise InputError(
+            "keep_bad_bands=", expected="one scene", found="several", remedy="inspect one by one"
+        )
+    found = open_data_set(scenes, how, common_grid=False, wrong=wrong)
     console = terminal.Console()
     seen = preflight.look(found)
     preflight.show(seen, wrong, console)
     try:
         for told in preflight.check(seen, {}) if found else []:
-            click.echo(f"! {told}")
+            click.echo(f"! {terminal.spoken(told)}")
     except InputError as error:
-        click.echo(f"! {error}")
+        click.echo(f"! {terminal.spoken(error)}")
         raise SystemExit(2) from None
     if wrong:
         raise SystemExit(2)

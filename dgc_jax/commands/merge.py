@@ -46,8 +46,11 @@ def merge(
     """
     if clusters is None and groups is None and not names:
         raise InputError(
-            "dgc merge: expected --clusters, --groups or --names, found none; give --clusters for "
-            "a level, --groups for groups of its clusters, --names to rename those that are shown."
+            "dgc merge",
+            expected="clusters=, groups= or names=",
+            found="none",
+            remedy="give clusters= for a level, groups= for groups of its clusters, names= to "
+            "rename those that are shown",
         )
     segmenter = load(workdir)
     if groups is None:

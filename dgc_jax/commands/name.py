@@ -85,7 +85,7 @@ def name(
         classes: names of the classes 1, 2, ... of the label maps; None: what they say themselves.
         unlabelled: label value of unlabelled pixels; None: as in training.
         out: JSON file to write; None: as `dgc_jax.commands.merge.merge`.
-        reading: some of `dgc_jax.commands.reading.READING`, where scenes are to be read in another
+        reading: options of `dgc_jax.data.reading.Reading`, where scenes are to be read in another
             way than in training.
         console: where progress is shown.
 
@@ -95,7 +95,7 @@ def name(
     """
     if (points is None) == (labels is None):
         found = "none" if points is None else "both"
-        raise InputError(f"dgc name: expected --points or --labels, found {found}; give one.")
+        raise InputError("dgc name", expected="points= or labels=", found=found, remedy="give one")
     console = console or terminal.Console()
     segmenter = load(workdir)
     config = options.of_run(
@@ -132,9 +132,11 @@ def _of_points(
         if outside.any():
             first = int(np.argmax(outside))
             raise InputError(
-                f"{path}: expected a pixel of {scene.cube.name} ({rows} rows, {columns} columns) "
-                f"at {here[first].where}, found row {at[first, 0]:g}, column {at[first, 1]:g}; "
-                "correct it."
+                path,
+                expected=f"a pixel of {scene.cube.name} ({rows} rows, {columns} columns) at "
+                f"{here[first].where}",
+                found=f"row {at[first, 0]:g}, column {at[first, 1]:g}",
+                remedy="correct it",
             )
         at = at.astype(int)
         clusters = segmenter.finest_at(scene.cube, at)
@@ -151,8 +153,11 @@ def _find(scenes: Sequence[Scene], hint: Hint, path: str) -> Scene:
             return scene
     some = ", ".join(scene.cube.name for scene in scenes[:5])
     raise InputError(
-        f"{path}: expected the name of a scene ({some}{', ...' if len(scenes) > 5 else ''}) at "
-        f"{hint.where}, found {hint.scene!r}; correct it, or give the scenes to the command."
+        path,
+        expected=f"the name of a scene ({some}{', ...' if len(scenes) > 5 else ''}) at "
+        f"{hint.where}",
+        found=repr(hint.scene),
+        remedy="correct it, or give the scenes to the command",
     )
 
 
@@ -180,8 +185,10 @@ def _of_labels(
     labelled = [scene for scene in scenes if scene.labels_path is not None]
     if not labelled:
         raise InputError(
-            f"--labels={pattern}: expected label maps beside the scenes, found none; give a "
-            "pattern such as {stem}_hints.png, in which {stem} is the scene's name."
+            f"labels={pattern}",
+            expected="label maps beside the scenes",
+            found="none",
+            remedy="give a pattern such as {stem}_hints.png, in which {stem} is the scene's name",
         )
     for scene in track(labelled, "reading hints of", console):
         truth = scene.read_labels()
@@ -207,8 +214,10 @@ def _written(
     if len(names) < 2:
         found = f"{names[0]!r} alone" if names else "none"
         raise InputError(
-            f"hints: expected two names or more at pixels with data, found {found}; name also "
-            "what it is not, such as the background."
+            "hints",
+            expected="two names or more at pixels with data",
+            found=found,
+            remedy="name also what it is not, such as the background",
         )
     joins, ids = segmenter.tree.joins
     table = np.zeros((segmenter.finest + 1, len(names)))

@@ -44,7 +44,7 @@ def report(
         out: file to write; None: `report.html` in the workdir.
         labels: pattern of label maps beside the scenes, "" for none; None: that of the training.
         view_path: JSON file of `dgc merge`, with which the page opens.
-        reading: some of `dgc_jax.commands.reading.READING`, where scenes are to be read in another
+        reading: options of `dgc_jax.data.reading.Reading`, where scenes are to be read in another
             way than in training.
         console: where progress is shown.
 
@@ -58,7 +58,9 @@ def report(
     console = console or terminal.Console()
     path = out or os.path.join(workdir, "report.html")
     if os.path.isdir(path):
-        raise InputError(f"--out={path}: expected a file to write, found a folder; name a file.")
+        raise InputError(
+            f"out={path}", expected="a file to write", found="a folder", remedy="name a file"
+        )
     segmenter = load(workdir)
     groups = None if view_path is None else view.read(view_path, segmenter)
     config = options.of_run(segmenter.config, scenes, labels=labels, **(reading or {}))
@@ -66,17 +68,20 @@ def report(
     found = options.scenes(config, common_grid=False)
     if labels and not any(scene.labels_path for scene in found):
         raise InputError(
-            f"--labels={labels}: expected label maps beside the scenes, found none; give a pattern "
-            'such as {stem}_labels.png, in which {stem} is the scene\'s name, or "" for none.'
+            f"labels={labels}",
+            expected="label maps beside the scenes",
+            found="none",
+            remedy="give a pattern such as {stem}_labels.png, in which {stem} is the scene's "
+            'name, or "" for none',
         )
     source = {"model": segmenter.content, "view": segmenter.seen}
     if groups is not None:
         source["view"] = view.apply(segmenter, groups).seen
     source |= provenance.of_labels(found) | provenance.of_scenes(found)
     folder, name = os.path.split(os.path.abspath(path))
-    with lock.alone(folder, "--out"):
+    with lock.alone(folder, "out"):
         # Only what the manifest knows is safe from it, as the user names the file.
-        manifest.refuse_clashes(folder, "--out", {("report", name): [name]}, foreign=False)
+        manifest.refuse_clashes(folder, "out", {("report", name): [name]}, foreign=False)
         with phase(console, "fitting plain k-means, to compare with"):
             centres = rival.fit(segmenter, [scene.cube for scene in found])
         for scene in track(found, "segmenting", console):

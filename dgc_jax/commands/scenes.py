@@ -30,7 +30,7 @@ import rich.console
 import rich.progress
 import tensorstore as ts
 
-from dgc_jax import manifest, processes
+from dgc_jax import manifest, processes, terminal
 from dgc_jax.apply import gather
 from dgc_jax.apply.segmenter import Segmenter
 from dgc_jax.apply.spectra import Spectra
@@ -51,7 +51,7 @@ _REMEDY = "name a folder that all processes can write to"
 
 def tell(error: InputError) -> None:
     """Tells what is wrong with a scene, on standard error."""
-    print(f"dgc: {error}", file=sys.stderr)
+    print(f"dgc: {terminal.spoken(error)}", file=sys.stderr)
 
 
 def segment_scenes(
@@ -68,7 +68,7 @@ def segment_scenes(
     wrong: Callable[[InputError], None] = tell,
     done: Callable[[Cube, Plan, np.ndarray], None] | None = None,
     console: rich.console.Console,
-) -> tuple[list[Summary], list[str | None], list[Portrait]]:
+) -> tuple[list[Summary], list[InputError | None], list[Portrait]]:
     """Segments scenes and writes their maps, all processes together.
 
     What is wrong with a scene is told by the process that meets it; the other scenes go on.
@@ -141,7 +141,7 @@ class _Job(Generic[S]):
         self._scenes, self._open, self._portrait_of = scenes, open_scene, portrait_of
         self._wanted, self._again, self._wrong, self._done = wanted, again, wrong, done
         self._index, self.count = processes.part()
-        self.why_not: list[str | None] = [None] * len(scenes)
+        self.why_not: list[InputError | None] = [None] * len(scenes)
         self.portraits: list[Portrait] = []
         self._names: dict[int, str] = {}
         self._plans: dict[int, Plan] = {}
@@ -201,7 +201,7 @@ class _Job(Generic[S]):
         try:
             yield
         except InputError as error:
-            self.why_not[number] = str(error)
+            self.why_not[number] = error
             self._wrong(error)
 
     def _opened(self, number: int) -> tuple[Cube, Plan]:
@@ -382,9 +382,10 @@ def clean(folder: str) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _share(why_not: list[str | None]) -> None:
+def _share(why_not: list[InputError | None]) -> None:
     """Waits for all processes, and notes the scenes with which something is wrong in another."""
     failed = processes.summed(np.array([why is not None for why in why_not], np.int64))
     for number, elsewhere in enumerate(failed):
         if elsewhere and why_not[number] is None:
-            why_not[number] = "another process cannot segment it; see what that one says"
+            told = "another process cannot segment it"
+            why_not[number] = InputError("", found=told, remedy="see what that one says")

@@ -168,7 +168,8 @@ def _check_end(child: _Child) -> None:
     with open(child.log, encoding="utf-8", errors="replace") as file:
         told = [line.removeprefix("dgc: ").strip() for line in file if line.startswith("dgc: ")]
     if status == 2 and told:
-        raise InputError(f"seed {child.seed}: {told[-1]}")
+        # The sentence is passed on as it is; that it was bad input is known by the status.
+        raise InputError(f"seed {child.seed}", found=told[-1])
     why = told[-1] if told else f"its process ended with status {status}; see {child.log}."
     raise LostError(f"seed {child.seed}: {why}")
 
@@ -187,7 +188,7 @@ def main(arguments: Sequence[str]) -> int:
         with on_a_device():
             run(configuration.read(path, fields), workdir)
     except Exception as error:
-        status = end("dgc", error)
+        status = end("dgc", error, {"workdir": "--workdir"})  # of `dgc stability`
         if status is None:
             raise
         return status

@@ -18,14 +18,15 @@ import rich.console
 from dgc_jax import lock, manifest, processes, terminal
 from dgc_jax.apply import likeness, view
 from dgc_jax.apply.segmenter import Segmenter, load
-from dgc_jax.commands.reading import BESIDE, READING, given
 from dgc_jax.commands.scenes import clean, segment_scenes
 from dgc_jax.config import stored
 from dgc_jax.data import empty_bands
 from dgc_jax.data.cube import Cube
+from dgc_jax.data.find import LABELS, find_scenes
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.formats.geotiff import import_rasterio
-from dgc_jax.data.scenes import find_scenes, open_scenes
+from dgc_jax.data.reading import Reading, of_options
+from dgc_jax.data.scenes import open_data_set
 from dgc_jax.errors import InputError
 from dgc_jax.files import still_there
 from dgc_jax.phases import phase
@@ -46,7 +47,7 @@ def segment(
     confidence: bool = False,
     reading: Mapping[str, Any] | None = None,
     console: rich.console.Console | None = None,
-) -> dict[str, str | None]:
+) -> dict[str, InputError | None]:
     """Segments scenes into a folder, with the spectra and areas of all of them together.
 
     A scene is not segmented again if its maps are finished, see `dgc_jax.manifest`; else it is
@@ -61,7 +62,8 @@ def segment(
         view_path: JSON file of `dgc merge`, clusters to be shown as one.
         sieve: regions of fewer pixels join their neighbours, see `dgc_jax.apply.sieve`; 0: none.
         confidence: also tell how sure the labels are, see `dgc_jax.show.confidence`.
-        reading: some of `READING`, where scenes are to be read in another way than in training.
+        reading: options of `dgc_jax.data.reading.Reading`, where scenes are to be read in another
+            way than in training.
         console: where progress is shown.
 
     Returns:
@@ -76,12 +78,14 @@ def segment(
     unknown = [name for name in formats if name not in results.FORMATS]
     if unknown or not formats:
         raise InputError(
-            f"--format: expected some of {', '.join(results.FORMATS)}, found "
-            f"{', '.join(unknown) or 'none'}; correct it."
+            "formats=",
+            expected=f"some of {', '.join(results.FORMATS)}",
+            found=", ".join(unknown) or "none",
+            remedy="correct it",
         )
     for name in ("geotiff", "geojson"):
         if name in formats:
-            import_rasterio(f"--format {name}")  # told before hours of work
+            import_rasterio(f"the format {name}")  # told before hours of work
     formats = tuple(name for name in results.FORMATS if name in formats)
     if formats == ("geojson",):
         console.print("note: polygons are no map to go on from, so maps are written as PNG, too.")
@@ -106,15 +110,14 @@ def segment(
             soft_wrap=True,
         )
     trained = stored(segmenter.config).data
-    how = {name: getattr(trained, name) for name in READING} | given(reading)
-    beside = tuple(how[name] for name in BESIDE)
-    paths = find_scenes(scenes, companions=("{stem}_labels.*", trained.labels, *beside))
+    how = of_options(trained).but(reading)
+    paths = find_scenes(scenes, companions=(LABELS, trained.labels, *how.patterns))
     processes.same("SCENES", " ".join(map(scene_name, paths)))
     with contextlib.ExitStack() as stack:
-        with processes.agreeing(f"--out={out}"):
+        with processes.agreeing(f"out={out}"):
             if processes.first():
                 _check_folder(out, paths)
-                stack.enter_context(lock.alone(out, "--out"))
+                stack.enter_context(lock.alone(out, "out"))
                 _check_files(out, segmenter, paths, formats, confidence)
                 clean(out)  # what a job that was killed has left
         summaries, why_not, _ = segment_scenes(
@@ -187,8 +190,8 @@ def _tell_of_others(out: str, paths: Sequence[str], console: rich.console.Consol
         )  # fmt: skip
 
 
-def _opened(path: str, how: Mapping[str, Any]) -> Cube:
-    return open_scenes([path], labels=None, **how)[0].cube
+def _opened(path: str, how: Reading) -> Cube:
+    return open_data_set([path], how, labels=None)[0].cube
 
 
 def _check_folder(out: str, paths: Sequence[str]) -> None:
@@ -196,12 +199,17 @@ def _check_folder(out: str, paths: Sequence[str]) -> None:
     folder = os.path.realpath(out)
     if folder in {os.path.dirname(os.path.realpath(path)) for path in paths}:
         raise InputError(
-            f"--out={out}: expected a folder without the scenes, found scenes in it; name another "
-            "one, because maps have the names of their scenes."
+            f"out={out}",
+            expected="a folder without the scenes",
+            found="scenes in it",
+            remedy="name another one, because maps have the names of their scenes",
         )
     if os.path.exists(os.path.join(out, "config.json")):
         raise InputError(
-            f"--out={out}: expected a folder for maps, found the workdir of a run; name another."
+            f"out={out}",
+            expected="a folder for maps",
+            found="the workdir of a run",
+            remedy="name another",
         )
 
 
@@ -216,4 +224,4 @@ def _check_files(
     wanted["tables", "all"] = list(results.TABLES)
     if confidence:
         wanted["tables", "confidence"] = [_CONFIDENCE]
-    manifest.refuse_clashes(out, "--out", wanted)
+    manifest.refuse_clashes(out, "out", wanted)

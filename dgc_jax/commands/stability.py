@@ -86,16 +86,16 @@ def compare_seeds(
         LostError: if the process of a seed fails.
     """
     console = console or terminal.Console()
-    for option, value, least in (("--seeds", number, 2), ("--at-once", at_once, 1)):
+    for argument, value, least in (("number=", number, 2), ("at_once=", at_once, 1)):
         if not least <= value <= 255:
-            raise InputError(f"{option}: expected a number from {least} to 255, found {value}.")
+            raise InputError(argument, expected=f"a number from {least} to 255", found=value)
     config = configuration.read(path, fields)
     options.check(config)
     if config.clusters.final < 2:
-        raise InputError("clusters.final: expected at least 2 clusters to compare, found 1.")
+        raise InputError("clusters.final", expected="at least 2 clusters to compare", found="1")
     folder = workdir or os.path.join("runs", f"{configuration.name(path)}-stability")
     chosen = range(config.seed, config.seed + number)
-    with lock.alone(folder, "--workdir"):
+    with lock.alone(folder, "workdir"):
         return _compare(config, (path, fields), folder, chosen, at_once, console)
 
 
@@ -159,8 +159,10 @@ def measure(
     finest = min(clusters)
     if finest < 2:
         raise InputError(
-            f"seed {numbers[clusters.index(finest)]}: expected at least 2 clusters to compare, "
-            "found 1 that has pixels; look at its maps."
+            f"seed {numbers[clusters.index(finest)]}",
+            expected="at least 2 clusters to compare",
+            found="1 that has pixels",
+            remedy="look at its maps",
         )
     scenes = options.scenes(config)
     counted: stability.Tables | None = None
@@ -247,9 +249,11 @@ def _maps(
         why = results.plan(model, scene.cube, where).why
         if why is not None:
             raise InputError(
-                f"{where}: expected the finished map of every scene, found none of "
-                f"{scene.cube.name} ({why or 'nothing tells of one'}); delete summary.json beside "
-                "it and repeat the command, which writes the maps."
+                where,
+                expected="the finished map of every scene",
+                found=f"none of {scene.cube.name} ({why or 'nothing tells of one'})",
+                remedy="delete summary.json beside it and repeat the command, which writes the "
+                "maps",
             )
         found.append(results.read_map(where, scene.cube.name, ("envi",), scene.cube.shape[:2]))
     return found

@@ -61,9 +61,9 @@ def train(
         with on_a_device(), processes.joined(**(joining or {})):
             checked = check(config)
             loop.claim(workdir, checked)  # before the note, which must not replace another run's
-            with processes.agreeing(f"--workdir={workdir}"):
+            with processes.agreeing(f"workdir={workdir}"):
                 if processes.first():
-                    with lock.alone(workdir, "--workdir"):
+                    with lock.alone(workdir, "workdir"):
                         _note(workdir, command)
             return experiment.run(checked, workdir)
 

@@ -69,12 +69,13 @@ def as_cube(
     if isinstance(scene, Cube):
         if wavelengths is not None or axes is not None:
             raise InputError(
-                f"{scene.path} is a Cube, which knows its bands and axes: give wavelengths= and "
-                "axes= to open_cube."
+                scene.path,
+                found="is a Cube, which knows its bands and axes",
+                remedy="give wavelengths= and axes= to open_cube",
             )
         return scene
     if not is_array(scene):
-        raise InputError(f"scene: expected {_ACCEPTED}, found {_found(scene)}; {_advice(scene)}.")
+        raise InputError("scene", expected=_ACCEPTED, found=_found(scene), remedy=_advice(scene))
     path = MEMORY + (name or array_name(scene)).replace("/", "_")
     if is_data_array(scene):
         return understood(path, "array", _of_data_array(path, scene, axes), wavelengths)
@@ -174,18 +175,24 @@ def _check(path: str, array: Any) -> None:
     if array.ndim != 3:
         more = "; a batch is for predict" if array.ndim == 4 else ""
         raise InputError(
-            f"{path}: expected an array [row, column, band], found one of shape "
-            f"{tuple(array.shape)}; give one scene with all its bands{more}."
+            path,
+            expected="an array [row, column, band]",
+            found=f"one of shape {tuple(array.shape)}",
+            remedy=f"give one scene with all its bands{more}",
         )
     if array.dtype.kind not in "biuf":
         raise InputError(
-            f"{path} holds {array.dtype} values: expected real numbers, so convert it with "
-            ".astype('float32')."
+            path,
+            expected="real numbers",
+            found=f"{array.dtype} values",
+            remedy="convert it with .astype('float32')",
         )
     if not all(isinstance(n, int | np.integer) for n in array.shape):
         raise InputError(
-            f"{path} is a dask array of unknown shape {array.shape}: call its "
-            "compute_chunk_sizes() first."
+            path,
+            expected="a dask array of known shape",
+            found=array.shape,
+            remedy="call its compute_chunk_sizes() first",
         )
 
 
@@ -194,8 +201,10 @@ def _check_last_axis(path: str, shape: tuple[int, ...], bands: int) -> None:
     if shape[2] != bands and shape.count(bands) == 1:
         axes = "brc" if shape[0] == bands else "rbc"
         raise InputError(
-            f"{path}: expected [row, column, band] with {bands} bands, found shape {shape}; "
-            f"transpose it, or make a cube of it by as_cube(array, axes={axes!r})."
+            path,
+            expected=f"[row, column, band] with {bands} bands",
+            found=f"shape {shape}",
+            remedy=f"transpose it, or make a cube of it by as_cube(array, axes={axes!r})",
         )
 
 
@@ -242,8 +251,10 @@ def _arranged(path: str, array: Any, axes: str | None) -> tuple[Any, str, str | 
     shown = ", ".join(f"{d}: {n}" for d, n in array.sizes.items())
     if array.ndim != 3:
         raise InputError(
-            f"{path}: expected a DataArray of rows, columns and bands, found ({shown}); choose "
-            "from the other dimensions with .isel()."
+            path,
+            expected="a DataArray of rows, columns and bands",
+            found=f"({shown})",
+            remedy="choose from the other dimensions with .isel()",
         )
     names = [str(d) for d in array.dims]
     if axes is not None:
@@ -251,9 +262,11 @@ def _arranged(path: str, array: Any, axes: str | None) -> tuple[Any, str, str | 
     order, note = dimensions.order(names)
     if order is None:
         raise InputError(
-            f"{path}: expected dimensions whose names tell rows, columns and bands, such as y, x "
-            f"and wavelength, found ({shown}); rename them with .rename(), or give axes= to "
-            "as_cube."
+            path,
+            expected="dimensions whose names tell rows, columns and bands, such as y, x and "
+            "wavelength",
+            found=f"({shown})",
+            remedy="rename them with .rename(), or give axes= to as_cube",
         )
     return array, order, note
 

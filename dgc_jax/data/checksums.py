@@ -64,23 +64,27 @@ def check(folder: str, *, content: bool = False) -> int | None:
         return None
     for name, wanted in listed.items():
         if os.path.isabs(name) or os.pardir in name.split("/"):
-            raise InputError(f"{path}: expected files of its folder, found {name!r}; {_REMEDY}.")
+            raise InputError(path, expected="files of its folder", found=repr(name), remedy=_REMEDY)
         file = os.path.join(folder, name)
         try:
             size = os.path.getsize(file)
             if size != wanted["bytes"]:
                 raise InputError(
-                    f"{folder}: expected {name} to have {wanted['bytes']} bytes, found {size}; "
-                    f"{_REMEDY}."
+                    folder,
+                    expected=f"{name} to have {wanted['bytes']} bytes",
+                    found=size,
+                    remedy=_REMEDY,
                 )
             if content and _sum(file) != wanted["sha256"]:
                 raise InputError(
-                    f"{folder}: expected {name} as it was written, found another content; "
-                    f"{_REMEDY}."
+                    folder,
+                    expected=f"{name} as it was written",
+                    found="another content",
+                    remedy=_REMEDY,
                 )
         except OSError as error:
             raise InputError(
-                f"{folder}: {name} is missing ({reason(error)}); {_REMEDY}."
+                folder, found=f"{name} is missing ({reason(error)})", remedy=_REMEDY
             ) from error
     return len(listed)
 

@@ -64,19 +64,23 @@ def read_wavelengths(
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise InputError(
-                f"{source} cannot be read as a list of wavelengths ({reason}): expected a text "
-                "file of numbers."
+                source,
+                expected="a text file of numbers, the wavelengths",
+                found=f"something that cannot be read as one ({reason})",
+                remedy="correct the file",
             ) from error
     values = np.asarray(given, np.float64).ravel()
     if values.size != bands:
         raise InputError(
-            f"{source} has {values.size} wavelengths, but {path} has {bands} bands: give one "
-            "for each stored band."
+            source,
+            expected=f"a wavelength for each of the {bands} stored bands of {path}",
+            found=f"{values.size} wavelengths",
+            remedy="give one for each",
         )
     found, why = to_nanometres(values)
     if found is None:
         raise InputError(
-            f"{source} {(why or '').removesuffix(': not used')}: give nm or micrometres."
+            source, found=(why or "").removesuffix(": not used"), remedy="give nm or micrometres"
         )
     return found
 
@@ -102,27 +106,33 @@ def read_mask(mask_path: str, path: str, size: tuple[int, int]) -> np.ndarray:
         else:
             with open_picture(mask_path) as picture:
                 if picture.size != size[::-1]:
-                    raise InputError(_other_size(mask_path, picture.size[::-1], path, size))
+                    raise _other_size(mask_path, picture.size[::-1], path, size)
                 colours = picture.convert("RGB") if "A" in picture.getbands() else picture
                 mask = np.asarray(colours)
     except InputError:
         raise
     except (OSError, ValueError, EOFError, SyntaxError, AttributeError, *BOMBS) as error:
         raise InputError(
-            f"{mask_path} cannot be read as a mask ({reason(error)}): expected a PNG picture or a "
-            "NPY array."
+            mask_path,
+            expected="a mask, as PNG picture or NPY array",
+            found=f"something that cannot be read as one ({reason(error)})",
+            remedy="correct the file",
         ) from error
     if mask.ndim == 3:
         mask = mask.any(axis=2)
     if mask.shape != size:
-        raise InputError(_other_size(mask_path, mask.shape, path, size))
+        raise _other_size(mask_path, mask.shape, path, size)
     return mask != 0
 
 
-def _other_size(mask_path: str, found: Sequence[int], path: str, size: tuple[int, int]) -> str:
-    return (
-        f"{mask_path} has shape {list(found)}, but {path} has {size[0]} rows and {size[1]} "
-        "columns: give a mask of the same size."
+def _other_size(
+    mask_path: str, found: Sequence[int], path: str, size: tuple[int, int]
+) -> InputError:
+    return InputError(
+        mask_path,
+        expected=f"the {size[0]} rows and {size[1]} columns of {path}",
+        found=f"shape {list(found)}",
+        remedy="give a mask of the same size",
     )
 
 
@@ -146,8 +156,10 @@ def mean_line(
     rows, columns, bands = store.shape
     if (columns, bands) != size:
         raise InputError(
-            f"{reference} has {columns} columns and {bands} bands, but {path} has {size[0]} and "
-            f"{size[1]}: give a reference of the same camera settings."
+            reference,
+            expected=f"the {size[0]} columns and {size[1]} bands of {path}",
+            found=f"{columns} columns and {bands} bands",
+            remedy="give a reference of the same camera settings",
         )
     step = max(1, _BLOCK_BYTES // (columns * bands * store.dtype.numpy_dtype.itemsize))
     total = np.zeros((columns, bands))

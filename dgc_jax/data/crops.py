@@ -157,8 +157,10 @@ def read_batches(
     for cube in cubes:
         if cube.shape[2] != cubes[0].shape[2]:
             raise InputError(
-                f"{cube.name} has {cube.shape[2]} bands where {cubes[0].name} has "
-                f"{cubes[0].shape[2]}; bring the scenes to one band grid first."
+                cube.name,
+                expected=f"{cubes[0].shape[2]} bands, as {cubes[0].name} has",
+                found=cube.shape[2],
+                remedy="bring the scenes to one band grid first",
             )
     mine = np.arange(batch)[slots if isinstance(slots, slice | None) else list(slots)].reshape(-1)
 
@@ -247,7 +249,10 @@ def _windows(
     """
     if not sizes:
         raise InputError(
-            "There are no scenes to take crops from; name at least one in data.scenes."
+            "data.scenes",
+            expected="scenes to take crops from",
+            found="none",
+            remedy="name at least one",
         )
     _at_least(0, seed, "seed")
     _at_least(1, batch, "data.batch")
@@ -268,21 +273,24 @@ def _offsets(crop: int, overlap: tuple[float, float]) -> tuple[int, int]:
     least, greatest = overlap
     if not 0 < least <= greatest <= 1:
         raise InputError(
-            "data.overlap must be two shares with 0 < least <= greatest <= 1, "
-            f"but is {least:g}, {greatest:g}; the default is 0.2, 0.8."
+            "data.overlap",
+            expected="two shares with 0 < least <= greatest <= 1",
+            found=f"{least:g}, {greatest:g}",
+            remedy="the default is 0.2, 0.8",
         )
     rounding = 1e-9  # 10 * (1 - 0.7) is 3, not the next number above it
     low = math.ceil(crop * (1 - greatest) - rounding)
     high = math.floor(crop * (1 - least) + rounding)
     if low > high:
         raise InputError(
-            f"data.overlap {least:g}, {greatest:g} leaves no offset of whole pixels for "
-            f"data.crop {crop}; widen the overlap or enlarge the crop."
+            "data.overlap",
+            found=f"{least:g}, {greatest:g} leaves no offset of whole pixels for data.crop {crop}",
+            remedy="widen the overlap or enlarge the crop",
         )
     return low, high
 
 
 def _at_least(least: int, value: int, field: str) -> int:
     if value < least:
-        raise InputError(f"{field} must be at least {least}, but is {value}; raise it.")
+        raise InputError(field, expected=f"at least {least}", found=value, remedy="raise it")
     return value

@@ -24,11 +24,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorstore as ts
 
-from dgc_jax.data import companions, exposure, layouts
+from dgc_jax.data import bands as band_sets
+from dgc_jax.data import calibration, companions
+from dgc_jax.data.bands import Bands
+from dgc_jax.data.calibration import Calibration
 from dgc_jax.data.formats import lazy, limits, nodata
 from dgc_jax.data.formats.detect import read as read_any
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.formats.raw import Raw
+from dgc_jax.data.reading import Reading
 from dgc_jax.errors import InputError, reading
 
 Path = str | os.PathLike[str]
@@ -36,57 +40,54 @@ Path = str | os.PathLike[str]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cube:
-    """One scene.
+    """One scene: the store, and what describes it.
 
     Attributes:
         name: of the scene: its file's name without folder and endings.
         path: of the file, as given.
         format: what the file is: "ENVI", "MATLAB", "HDF5", "NPY", "GeoTIFF", "EnMAP" or "zarr"; or,
             of what is in memory, "array" (see `dgc_jax.data.arrays`).
-        shape: rows, columns, bands of what `read` returns.
-        wavelengths: `[band]` nm (float64, ascending) of what `read` returns, or None.
         store: `[row, column, stored band]`, native type.
-        bands: `[kept band]` which stored bands are used, by ascending wavelength.
-        centres: `[kept band]` their wavelengths, nm, or None.
-        scale: what a stored number is divided by to get reflectance; 1 with references.
+        bands: which stored bands are used, at which wavelengths.
+        calibration: what makes reflectance of stored numbers.
         geo: georeference, carried to the outputs; see `formats.raw.Raw`.
         notes: one sentence for each thing that was guessed, repaired or left out.
         ignore_value: the stored number that means "no data", or None.
         mask: `[row, column]` bool, True = usable, or None.
-        labels: `[row, column]` uint8 label map, 0 = unlabelled, or None.
-        dark: `[column, kept band]` float32 stored number of no light, or None.
-        gain: `[column, kept band]` float32 reflectance per stored number above dark, 0 where the
-            references are dead; or None.
-        taps: interpolation onto another band grid: lower and upper kept band and the upper one's
-            share, each `[band]`; or None.
+        reading: the options that it was opened with.
         forget: takes what was read of a memory-mapped file out of this process's memory.
         intact: raises OSError if a memory-mapped file was cut short.
-        given: the options of `open_cube` that decide what its numbers mean, by name.
     """
 
     name: str
     path: str
     format: str
-    shape: tuple[int, int, int]
     # Arrays stay out of the repr; a store might even print the whole scene.
-    wavelengths: np.ndarray | None = dataclasses.field(repr=False)
     store: ts.TensorStore = dataclasses.field(repr=False)
-    bands: np.ndarray = dataclasses.field(repr=False)
-    centres: np.ndarray | None = dataclasses.field(repr=False)
-    scale: float = 1.0
+    bands: Bands = dataclasses.field(repr=False)
+    calibration: Calibration = dataclasses.field(default=Calibration(), repr=False)
     geo: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     ignore_value: float | None = None
     mask: np.ndarray | None = dataclasses.field(default=None, repr=False)
-    labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
-    dark: np.ndarray | None = dataclasses.field(default=None, repr=False)
-    gain: np.ndarray | None = dataclasses.field(default=None, repr=False)
-    taps: tuple[np.ndarray, np.ndarray, np.ndarray] | None = dataclasses.field(
-        default=None, repr=False
-    )
+    reading: Reading = dataclasses.field(default=Reading(), repr=False)
     forget: Callable[[], None] = dataclasses.field(default=lambda: None, repr=False)
     intact: Callable[[], None] = dataclasses.field(default=lambda: None, repr=False)
-    given: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands of what `read` returns."""
+        return self.store.shape[0], self.store.shape[1], len(self.bands)
+
+    @property
+    def wavelengths(self) -> np.ndarray | None:
+        """`[band]` nm (float64, ascending) of what `read` returns, or None."""
+        return self.bands.wavelengths
+
+    @property
+    def scale(self) -> float:
+        """What a stored number is divided by to get reflectance; 1 with references."""
+        return self.calibration.scale
 
     def read(self, row: int, column: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads a window, which may reach outside the image.
@@ -136,8 +137,8 @@ class Cube:
         """Starts reading the range of stored bands that covers the kept ones."""
         with reading(self.path):
             self.intact()
-        low, high = int(self.bands.min()), int(self.bands.max())
-        window = self.store[row : row + height, column : column + width, low : high + 1]
+        first, end = self.bands.span
+        window = self.store[row : row + height, column : column + width, first:end]
         # In the order of the file: to transpose numbers one by one takes several times as long.
         return window.transpose(self._order).read()
 
@@ -145,12 +146,7 @@ class Cube:
         """Waits for what was started, and picks the kept bands (as a view if possible)."""
         with reading(self.path):
             stored = future.result().transpose(np.argsort(self._order))
-        index = self.bands - self.bands.min()
-        if np.array_equal(index, np.arange(stored.shape[2])):
-            return stored
-        if np.array_equal(index[::-1], np.arange(stored.shape[2])):
-            return stored[:, :, ::-1]
-        return stored[:, :, index]
+        return self.bands.pick(stored)
 
     def usable(self, stored: np.ndarray, row: int, column: int) -> np.ndarray:
         """Which pixels are valid as far as stored numbers, mask and references tell.
@@ -168,9 +164,7 @@ class Cube:
         valid &= ~nodata.missing(stored, nodata.limits(self.ignore_value, stored.dtype))
         if self.mask is not None:
             valid &= self.mask[row : row + height, column : column + width]
-        if self.gain is not None:
-            valid &= (self.gain[column : column + width] > 0).all(axis=1)
-        return valid
+        return valid & self.calibration.alive(column, width)[None, :]
 
     def with_bands(
         self,
@@ -188,34 +182,11 @@ class Cube:
         """
         if ranges is None and drop is None:
             return self
-        if self.wavelengths is None:
-            raise InputError(
-                f"{self.path} does not say its wavelengths, so bands cannot be chosen in nm: give "
-                "wavelengths=."
-            )
-        keep = np.ones(len(self.wavelengths), bool)
-        if ranges is not None:
-            keep = _within(self.wavelengths, ranges, "bands")
-        if drop is not None:
-            keep &= ~_within(self.wavelengths, drop, "drop")
-        if not keep.any():
-            raise InputError(
-                f"{self.path} has no band left: it has {_range(self.wavelengths)}, and "
-                f"bands={ranges}, drop={drop} were asked for."
-            )
-        chosen = dataclasses.replace(
-            self, wavelengths=self.wavelengths[keep], shape=(*self.shape[:2], int(keep.sum()))
-        )
-        if self.taps is not None:
-            lower, upper, share = self.taps
-            return dataclasses.replace(chosen, taps=(lower[keep], upper[keep], share[keep]))
-        return dataclasses.replace(
-            chosen,
-            bands=self.bands[keep],
-            centres=self.wavelengths[keep],
-            dark=None if self.dark is None else self.dark[:, keep],
-            gain=None if self.gain is None else self.gain[:, keep],
-        )
+        keep = band_sets.chosen(self.path, self.bands, ranges, drop)
+        calibrated = self.calibration
+        if self.bands.taps is None:
+            calibrated = calibrated.of_bands(keep)
+        return dataclasses.replace(self, bands=self.bands.kept(keep), calibration=calibrated)
 
     def on_grid(self, wavelengths: Sequence[float] | np.ndarray) -> "Cube":
         """The same scene, interpolated linearly onto another band grid.
@@ -227,31 +198,8 @@ class Cube:
         Raises:
             InputError: the scene's wavelengths are unknown or do not cover the grid.
         """
-        grid = np.asarray(wavelengths, np.float64)
-        if self.centres is None:
-            raise InputError(
-                f"{self.path} does not say its wavelengths, so it cannot be brought to "
-                f"{_range(grid)}: give wavelengths=."
-            )
-        centres = self.centres
-        first, last = centres[0], centres[-1]
-        if len(centres) > 1:
-            first, last = 1.5 * first - 0.5 * centres[1], 1.5 * last - 0.5 * centres[-2]
-        if grid[0] < first or grid[-1] > last:
-            raise InputError(
-                f"{self.path} has {_range(centres)}, which does not cover the {_range(grid)} "
-                "asked for: leave the scene out or keep fewer bands."
-            )
-        lower = np.clip(np.searchsorted(centres, grid, side="right") - 1, 0, len(centres) - 1)
-        upper = np.minimum(lower + 1, len(centres) - 1)
-        distance = np.maximum(centres[upper] - centres[lower], 1e-9)
-        share = np.clip((grid - centres[lower]) / distance, 0, 1).astype(np.float32)
-        return dataclasses.replace(
-            self,
-            wavelengths=grid,
-            shape=(*self.shape[:2], len(grid)),
-            taps=(lower, upper, share),
-        )
+        bands = band_sets.on_grid(self.path, self.bands, wavelengths)
+        return dataclasses.replace(self, bands=bands)
 
 
 class Stored(NamedTuple):
@@ -300,7 +248,8 @@ class Pending:
         cube = self._cube
         dtype = cube.store.dtype.numpy_dtype
         short = (dtype.kind in "iu" and dtype.itemsize <= 4) or dtype == np.float32
-        if self._future is None or not short or cube.gain is not None or cube.taps is not None:
+        computed = cube.calibration.by_references or cube.bands.taps is not None
+        if self._future is None or not short or computed:
             return Stored(*self.result(), divisor=1.0, ignored=None, checked=True)
         numbers = cube._finish(self._future)
         window = tuple(slice(n, n + m) for n, m in zip(self._origin, numbers.shape, strict=False))
@@ -325,7 +274,6 @@ class Pending:
 def open_cube(
     path: Path,
     *,
-    labels: Path | None = None,
     mask: Path | None = None,
     dark: Path | None = None,
     white: Path | None = None,
@@ -340,7 +288,6 @@ def open_cube(
     Args:
         path: ENVI header or data file, `.mat`, HDF5 or NetCDF, `.npy`, `.tif`, or the folder or URL
             (`gs://`, `s3://`, `http://`, `https://`, `file://`) of a zarr, zarr3 or n5 array.
-        labels: label map of the scene, see `labels.read_labels`.
         mask: PNG or NPY picture of the scene's size, nonzero = usable.
         dark: scene of the same columns and bands, taken without light; lines are averaged.
         white: the same, of a white reference of reflectance 1.
@@ -354,38 +301,55 @@ def open_cube(
     Raises:
         InputError: in one sentence, what is wrong with which file and what to do.
     """
+    how = Reading(variable, axes, wavelengths, mask, dark, white, scale, keep_bad_bands)
+    return open_as(path, how)
+
+
+def open_as(path: Path, how: Reading) -> Cube:
+    """The same as `open_cube`, of a reading whose files are paths.
+
+    Raises:
+        InputError: see `open_cube`.
+    """
     path = os.path.expanduser(os.fspath(path))
-    format_name, raw = read_any(path, variable=variable, axes=axes)
+    format_name, raw = read_any(path, variable=how.variable, axes=how.axes)
+    scale = how.scale
     if scale is not None and not (0 < scale < np.inf):
-        raise InputError(f"scale={scale:g}: expected a positive number, such as 10000; correct it.")
-    if scale is not None and white:
         raise InputError(
-            f"{path} has both scale={scale:g} and a white reference ({os.fspath(white)}): "
-            "reflectance comes from one of them, so leave the other out."
+            f"scale={scale:g}", expected="a positive number, such as 10000", remedy="correct it"
+        )
+    if scale is not None and how.white:
+        raise InputError(
+            path,
+            expected="a scale factor or a white reference, one of which gives reflectance",
+            found=f"both scale={scale:g} and {os.fspath(how.white)}",
+            remedy="leave one out",
         )
     size = raw.store.shape[0], raw.store.shape[1]
-    usable = None if mask is None else companions.read_mask(os.fspath(mask), path, size)
-    cube = understood(path, format_name, raw, wavelengths, usable, keep_bad_bands=keep_bad_bands)
-    given = {
-        "mask": mask,
-        "dark": dark,
-        "white": white,
-        "variable": variable,
-        "axes": axes,
-        "wavelengths": wavelengths,
-        "scale": scale,
-    }
-    cube = dataclasses.replace(cube, given=given)
+    usable = None
+    if how.mask is not None:
+        usable = companions.read_mask(os.fspath(how.mask), path, size)
+    cube = understood(
+        path, format_name, raw, how.wavelengths, usable, keep_bad_bands=how.keep_bad_bands
+    )
+    notes, calibrated = list(cube.notes), cube.calibration
     if scale is not None:
-        notes = list(cube.notes)
         if cube.scale not in (1.0, scale):
             notes.append(f"The file's scale factor {cube.scale:g} is overruled by {scale:g}.")
-        cube = dataclasses.replace(cube, scale=float(scale), notes=tuple(notes))
-    if labels is not None:
-        from dgc_jax.data.labels import read_labels  # only here: most scenes have none
-
-        cube = dataclasses.replace(cube, labels=read_labels(os.fspath(labels), size)[0])
-    return _calibrated(cube, dark or None, white or None)
+        calibrated = Calibration(float(scale))
+    if how.white:
+        columns = size[1], raw.store.shape[2]
+        calibrated, told = calibration.by_references(
+            path, cube.bands.index, columns, how.white, how.dark or None
+        )
+        notes += told
+    elif how.dark:
+        raise InputError(
+            os.fspath(how.dark),
+            found="a dark reference alone gives no reflectance",
+            remedy="give the white reference too",
+        )
+    return dataclasses.replace(cube, calibration=calibrated, notes=tuple(notes), reading=how)
 
 
 def understood(
@@ -413,14 +377,18 @@ def understood(
     rows, columns, stored_bands = raw.store.shape
     if raw.store.dtype.numpy_dtype.kind not in "iufb" or 0 in raw.store.shape:
         raise InputError(
-            f"{path} holds {raw.store.dtype.name} numbers, rows x columns x bands = {rows} x "
-            f"{columns} x {stored_bands}: expected real numbers in at least one pixel and band."
+            path,
+            expected="real numbers in at least one pixel and band",
+            found=f"{raw.store.dtype.name} numbers, rows x columns x bands = {rows} x {columns} x "
+            f"{stored_bands}",
         )
     limits.check_image(path, rows, columns)
     if stored_bands > limits.LISTED:
         raise InputError(
-            f"{path}: expected at most {limits.LISTED} bands, found {stored_bands}: its axes may "
-            "be in another order, so give axes=."
+            path,
+            expected=f"at most {limits.LISTED} bands",
+            found=stored_bands,
+            remedy="its axes may be in another order, so give axes=",
         )
     notes = list(raw.notes)
     centres = raw.wavelengths
@@ -434,7 +402,9 @@ def understood(
         bands = np.flatnonzero(raw.good_bands)
         notes.append(f"{stored_bands - len(bands)} bands that the file calls bad are left out.")
         if not len(bands):
-            raise InputError(f"{path} calls all its bands bad: correct it, or keep bad bands.")
+            raise InputError(
+                path, found="calls all its bands bad", remedy="correct it, or give keep_bad_bands="
+            )
     if centres is not None:
         bands = bands[np.argsort(centres[bands], kind="stable")]
         centres = centres[bands]
@@ -442,12 +412,9 @@ def understood(
         name=scene_name(path),
         path=path,
         format=format_name,
-        shape=(rows, columns, len(bands)),
-        wavelengths=centres,
         store=raw.store,
-        bands=bands,
-        centres=centres,
-        scale=raw.scale,
+        bands=Bands(bands, centres),
+        calibration=Calibration(raw.scale),
         geo=raw.geo,
         notes=tuple(notes),
         forget=raw.forget,
@@ -467,83 +434,9 @@ def _to_reflectance(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Stored numbers of a window inside the image as reflectance and validity."""
     valid = cube.usable(stored, row, column)
-    with np.errstate(over="ignore", invalid="ignore"):  # such pixels are not valid
-        reflectance = stored.astype(np.float32)
-        if cube.dark is not None and cube.gain is not None:
-            window = slice(column, column + stored.shape[1])
-            reflectance -= cube.dark[window]
-            reflectance *= cube.gain[window]
-        elif cube.scale != 1:
-            reflectance /= np.float32(cube.scale)
-    if stored.dtype.kind == "f" and (cube.gain is not None or cube.scale < 1):  # may overflow
+    reflectance = cube.calibration.reflectance(stored, column)
+    if cube.calibration.may_overflow(stored.dtype):
         valid &= np.isfinite(reflectance).all(axis=2)
     if not valid.all():
         reflectance[~valid] = 0
-    if cube.taps is not None:
-        lower, upper, share = cube.taps
-        reflectance = reflectance[:, :, lower] * (1 - share) + reflectance[:, :, upper] * share
-    return reflectance, valid
-
-
-def _within(wavelengths: np.ndarray, ranges: Sequence[Sequence[float]], field: str) -> np.ndarray:
-    """Which wavelengths lie in one of some ranges."""
-    limits = np.asarray(ranges, np.float64).reshape(-1, 2) if np.size(ranges) % 2 == 0 else None
-    if limits is None or (limits[:, 0] > limits[:, 1]).any():
-        raise InputError(f"{field}={ranges} must be ranges in nm, such as ((450, 900),).")
-    low, high = limits[:, :1], limits[:, 1:]  # [range, 1]
-    return np.any((wavelengths >= low) & (wavelengths <= high), axis=0)
-
-
-def _range(wavelengths: np.ndarray) -> str:
-    return f"{len(wavelengths)} bands of {wavelengths[0]:.6g} to {wavelengths[-1]:.6g} nm"
-
-
-def _calibrated(cube: Cube, dark: Path | None, white: Path | None) -> Cube:
-    """The cube with references, if there are any."""
-    if white is None:
-        if dark is not None:
-            raise InputError(
-                f"A dark reference ({os.fspath(dark)}) alone gives no reflectance: give the white "
-                "reference too."
-            )
-        return cube
-    white, dark = os.fspath(white), None if dark is None else os.fspath(dark)
-    white_line = _reference_line(white, cube)
-    dark_line = np.zeros_like(white_line)
-    notes = ["Reflectance by white and dark reference; a scale factor is not applied."]
-    dark_of_white = None
-    if dark is not None:
-        dark_line = _reference_line(dark, cube)
-        dark_of_white = layouts.dark_of_white(white)
-    white_dark = dark_line
-    if dark_of_white is not None:
-        white_dark = _reference_line(dark_of_white, cube)
-        notes.append(f"{os.path.basename(dark_of_white)} is the dark of the white reference.")
-    factor, told = exposure.of_white(cube.path, white, dark)
-    notes += told
-    gain = companions.reflectance_per_count(white_line, white_dark) / np.float32(factor)
-    alive = np.all(gain > 0, axis=1)  # [column]
-    dead = int((~alive).sum())
-    if dead == len(alive):
-        raise InputError(
-            f"{white} is in every column somewhere not brighter than "
-            f"{dark_of_white or dark or '0'}: check that the white and dark "
-            "references are not swapped."
-        )
-    if dead:
-        notes.append(f"{dead} of {len(alive)} columns are dead in the references: no data there.")
-    return dataclasses.replace(
-        cube,
-        scale=1.0,
-        dark=dark_line.astype(np.float32),
-        gain=gain,
-        notes=(*cube.notes, *notes),
-    )
-
-
-def _reference_line(reference: str, cube: Cube) -> np.ndarray:
-    """Mean line of a reference, `[column, kept band]`."""
-    _, raw = read_any(reference)
-    size = cube.shape[1], cube.store.shape[2]
-    with reading(reference):
-        return companions.mean_line(reference, raw.store, cube.path, size)[:, cube.bands]
+    return cube.bands.interpolate(reflectance), valid

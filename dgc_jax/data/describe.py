@@ -21,7 +21,9 @@ def describe(cube: Cube) -> tuple[list[tuple[str, str]], list[str]]:
     rows, columns, bands = cube.shape
     windows = units.sample(cube)
     valid = np.concatenate([usable.ravel() for _, usable in windows])
-    left_out = cube.store.shape[2] - len(cube.bands)
+    left_out = cube.store.shape[2] - len(cube.bands.index)
+    by_references = cube.calibration.by_references
+    calibrated = "white and dark reference" if by_references else f"{cube.scale:g}"
     facts = [
         ("scene", cube.name),
         ("format", cube.format),
@@ -29,7 +31,7 @@ def describe(cube: Cube) -> tuple[list[tuple[str, str]], list[str]]:
         ("type", cube.store.dtype.name),
         ("wavelengths", _wavelengths(cube)),
         ("bands left out", str(left_out)),
-        ("scale", "white and dark reference" if cube.gain is not None else f"{cube.scale:g}"),
+        ("scale", calibrated),
         ("ignore value", "none" if cube.ignore_value is None else f"{cube.ignore_value:g}"),
         ("georeference", ", ".join(cube.geo) or "none"),
         ("valid pixels", f"{100 * valid.mean():.1f} % of {valid.size} sampled"),
@@ -38,7 +40,7 @@ def describe(cube: Cube) -> tuple[list[tuple[str, str]], list[str]]:
     if cube.wavelengths is None:
         warnings.append(
             "No wavelengths: bands cannot be chosen in nm nor scenes matched; give them by "
-            "--wavelengths."
+            "wavelengths=."
         )
     if not valid.any():
         warnings.append(empty_bands.why_invalid(cube) or "No sampled pixel is valid.")

@@ -71,10 +71,7 @@ def without_empty_bands(cube: Cube) -> Cube:
     return dataclasses.replace(
         cube,
         notes=(*cube.notes, *notes),
-        bands=cube.bands[kept],
-        shape=(*cube.shape[:2], int(kept.sum())),
-        centres=None if cube.centres is None else cube.centres[kept],
-        wavelengths=None if cube.wavelengths is None else cube.wavelengths[kept],
+        bands=cube.bands.kept(kept),
     )
 
 
@@ -97,9 +94,7 @@ def why_invalid(cube: Cube) -> str | None:
         part = np.s_[row : row + height, column : column + width]
         mask = np.ones((height, width), bool) if cube.mask is None else cube.mask[part]
         masked.append(~mask.ravel())
-        broken: np.ndarray = np.zeros(width, bool)
-        if cube.gain is not None:
-            broken = np.any(cube.gain[column : column + width] <= 0, axis=1)
+        broken = ~cube.calibration.alive(column, width)
         dead.append(np.broadcast_to(broken, (height, width)).ravel())
     has: np.ndarray = np.concatenate(present)
     causes = {
@@ -178,9 +173,9 @@ def _number(cube: Cube) -> str:
 
 def _named(cube: Cube, chosen: np.ndarray) -> str:
     """`3 bands (1340 to 1345, 1800 nm)`; by number, from 1, if wavelengths are unknown."""
-    numbers, before, after = cube.bands + 1.0, "number ", ""
-    if cube.centres is not None:
-        numbers, before, after = cube.centres, "", " nm"
+    numbers, before, after = cube.bands.index + 1.0, "number ", ""
+    if cube.bands.centres is not None:
+        numbers, before, after = cube.bands.centres, "", " nm"
     edges = np.flatnonzero(np.diff(np.concatenate([[0], chosen.astype(int), [0]])))
     runs = [(numbers[first], numbers[end - 1]) for first, end in edges.reshape(-1, 2)]
     shown = [f"{a:.6g}" if a == b else f"{a:.6g} to {b:.6g}" for a, b in runs[:_SHOWN]]

@@ -56,10 +56,12 @@ def read_points(path: str) -> tuple[list[Hint], bool]:
     is_geojson = path.lower().endswith((".json", ".geojson"))
     found = list(_features(path) if is_geojson else _lines(path))
     if not found:
-        raise InputError(f"{path}: expected points, found none; add some.")
+        raise InputError(path, expected="points", found="none", remedy="add some")
     for hint in found:
         if not hint.name:
-            raise InputError(f"{path}: expected a name at {hint.where}, found none; add it.")
+            raise InputError(
+                path, expected=f"a name at {hint.where}", found="none", remedy="add it"
+            )
     return found, is_geojson
 
 
@@ -75,8 +77,10 @@ def _lines(path: str) -> Iterator[Hint]:
         missing = [name for name in COLUMNS[1:] if name not in names]
         if missing:
             raise InputError(
-                f"{path}: expected {what}, found none called {missing[0]!r} in its first line; "
-                "name the columns there."
+                path,
+                expected=what,
+                found=f"none called {missing[0]!r} in its first line",
+                remedy="name the columns there",
             )
         for entry in table:
             if not any(entry.values()):
@@ -94,8 +98,10 @@ def _whole(path: str, where: str, name: str, text: str) -> float:
         number = math.nan
     if not (math.isfinite(number) and number == math.floor(number)):
         raise InputError(
-            f"{path}: expected a whole number of pixels as {name} at {where}, found {text!r}; "
-            "correct it."
+            path,
+            expected=f"a whole number of pixels as {name} at {where}",
+            found=repr(text),
+            remedy="correct it",
         )
     return number
 
@@ -123,8 +129,10 @@ def _features(path: str) -> Iterator[Hint]:
         kind = None if geometry is None else geometry["type"]
         if geometry is None or kind not in ("Point", "MultiPoint"):
             raise InputError(
-                f"{path}: expected points, found a {kind} as feature {number}; draw points, or "
-                "areas as a label map for --labels."
+                path,
+                expected="points",
+                found=f"a {kind} as feature {number}",
+                remedy="draw points, or areas as a label map for labels=",
             )
         places = geometry.get("coordinates", [])
         name, scene = (str(properties.get(key) or "").strip() for key in ("name", "scene"))
@@ -138,4 +146,4 @@ def _xy(path: str, number: int, place: Any) -> tuple[float, float]:
         x, y = place[:2]
         if all(isinstance(each, int | float) and abs(each) < 1e9 for each in (x, y)):
             return float(x), float(y)
-    raise InputError(f"{path}: expected two coordinates at feature {number}, found others.")
+    raise InputError(path, expected=f"two coordinates at feature {number}", found="others")

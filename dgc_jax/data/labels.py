@@ -77,7 +77,7 @@ def read_labels(
     if variable is None:
         path, variable = split_variable(path)
     if not os.path.exists(path):
-        raise InputError(f"{path} does not exist: give the label map's path, or none.")
+        raise InputError(path, found="does not exist", remedy="give the label map's path, or none")
     suffix = os.path.splitext(path)[1].lower()
     names: Sequence[str] | None = classes
     if suffix == ".json":
@@ -90,22 +90,29 @@ def read_labels(
             names = [name for number, name in enumerate(numbered) if number != unlabelled]
     if labels.ndim != 2:
         raise InputError(
-            f"{path} has shape {list(labels.shape)}, but a label map is [row, column]."
+            path,
+            expected="a label map [row, column]",
+            found=f"shape {list(labels.shape)}",
+            remedy="save one number a pixel",
         )
     if shape is not None and labels.shape != tuple(shape):
-        raise InputError(_other_size(path, labels.shape, shape))
+        raise _other_size(path, labels.shape, shape)
     if classes is not None and labels.max(initial=0) > len(classes):
         raise InputError(
-            f"{path} holds class {labels.max()}, but {len(classes)} classes are named: "
-            f"{', '.join(classes)}."
+            path,
+            expected=f"classes 0..{len(classes)}, which are named: {', '.join(classes)}",
+            found=f"class {labels.max()}",
+            remedy="name them all",
         )
     return LabelMap(labels, None if names is None else tuple(names))
 
 
-def _other_size(path: str, found: Sequence[int], shape: tuple[int, int]) -> str:
-    return (
-        f"{path} has {found[0]} x {found[1]} pixels (rows x columns), but its scene has {shape[0]} "
-        f"x {shape[1]}: give the label map of this scene."
+def _other_size(path: str, found: Sequence[int], shape: tuple[int, int]) -> InputError:
+    return InputError(
+        path,
+        expected=f"{shape[0]} x {shape[1]} pixels (rows x columns), as its scene has",
+        found=f"{found[0]} x {found[1]}",
+        remedy="give the label map of this scene",
     )
 
 
@@ -142,7 +149,10 @@ def _read_numbers(
     if suffix in (".hdr", *filter(None, envi.DATA_SUFFIXES)):
         return _read_envi(path)
     raise InputError(
-        f"{path} is not a label map that can be read: expected one of {', '.join(SUFFIXES)}."
+        path,
+        expected=f"a label map, one of {', '.join(SUFFIXES)}",
+        found="another format",
+        remedy="export it as one of these",
     )
 
 
@@ -151,13 +161,21 @@ def _renumbered(
 ) -> np.ndarray:
     """The file's numbers as uint8: 0 = unlabelled or missing, then 1..C."""
     if values.dtype.kind not in "iufb":
-        raise InputError(f"{path} holds {values.dtype} values, expected numbers of classes.")
+        raise InputError(
+            path,
+            expected="numbers of classes",
+            found=f"{values.dtype} values",
+            remedy="save it as whole numbers",
+        )
     known = np.isfinite(values) if missing is None else np.isfinite(values) & ~missing
     numbers = np.where(known, values, unlabelled)
     whole = numbers.astype(np.int64)
     if (whole != numbers).any():
         raise InputError(
-            f"{path} holds {numbers[whole != numbers][0]:g}, expected whole numbers of classes."
+            path,
+            expected="whole numbers of classes",
+            found=f"{numbers[whole != numbers][0]:g}",
+            remedy="save it as whole numbers",
         )
     labels = whole
     if unlabelled != 0:
@@ -165,8 +183,10 @@ def _renumbered(
         labels = np.where(whole == unlabelled, 0, moved)
     if labels.min(initial=0) < 0 or labels.max(initial=0) > 255:
         raise InputError(
-            f"{path} holds numbers from {whole.min()} to {whole.max()}, expected at most 255 "
-            "classes counted from 0 or 1: say with unlabelled which number means no label."
+            path,
+            expected="at most 255 classes counted from 0 or 1",
+            found=f"numbers from {whole.min()} to {whole.max()}",
+            remedy="say with unlabelled= which number means no label",
         )
     return labels.astype(np.uint8)
 
@@ -176,11 +196,13 @@ def _read_image(path: str, shape: tuple[int, int] | None) -> tuple[np.ndarray, n
     try:
         with open_picture(path) as image:
             if shape is not None and image.size != shape[::-1]:
-                raise InputError(_other_size(path, image.size[::-1], shape))
+                raise _other_size(path, image.size[::-1], shape)
             if image.mode not in ("1", "L", "P", "I", "F") and not image.mode.startswith("I;16"):
                 raise InputError(
-                    f"{path} is a colour picture ({image.mode}), but a label map holds one number "
-                    "a pixel: save it as a palette or grey picture."
+                    path,
+                    expected="a label map, which holds one number a pixel",
+                    found=f"a colour picture ({image.mode})",
+                    remedy="save it as a palette or grey picture",
                 )
             values = np.asarray(image)
             said = image.info.get("transparency")
@@ -196,7 +218,9 @@ def _read_image(path: str, shape: tuple[int, int] | None) -> tuple[np.ndarray, n
     except InputError:
         raise
     except (OSError, ValueError, EOFError, SyntaxError, AttributeError, *BOMBS) as error:
-        raise InputError(f"{path} could not be read as a picture: {reason(error)}.") from error
+        raise InputError(
+            path, found=f"could not be read as a picture ({reason(error)})", remedy="save it as PNG"
+        ) from error
     if isinstance(said, str):
         said = said.rstrip("\0")
     return values, conventions.missing(values, {"nodata": said}, ())
@@ -206,16 +230,30 @@ def _read_npy(path: str) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy parses headers with Python's own parser, which raises much
-        raise InputError(f"{path} could not be read as NPY: {reason(error)}.") from error
+        raise InputError(
+            path,
+            found=f"could not be read as NPY ({reason(error)})",
+            remedy="save the map with numpy.save",
+        ) from error
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive of several arrays: save the map with numpy.save.")
+        raise InputError(
+            path,
+            expected="one array",
+            found="an archive of several arrays",
+            remedy="save the map with numpy.save",
+        )
     return np.array(array)
 
 
 def _read_envi(path: str) -> tuple[np.ndarray, np.ndarray | None, Sequence[str] | None]:
     raw = envi.read(path)
     if raw.store.shape[2] != 1:
-        raise InputError(f"{path} has {raw.store.shape[2]} bands, but a label map has one.")
+        raise InputError(
+            path,
+            expected="a label map, which has one band",
+            found=f"{raw.store.shape[2]} bands",
+            remedy="give the label map",
+        )
     header = read_header(envi.find_header(path) or path)
     names = header.get("class names")
     names = [name.strip() for name in names] if isinstance(names, list) else None
@@ -250,20 +288,26 @@ def _read_labelme(
     shapes, size = _labelme_shapes(path)
     size = size or shape
     if size is None:
-        raise InputError(f"{path} does not say imageHeight and imageWidth: give the scene's shape.")
+        raise InputError(
+            path, found="does not say imageHeight and imageWidth", remedy="give the scene's shape"
+        )
     if shape is not None and size != tuple(shape):
-        raise InputError(_other_size(path, size, shape))
+        raise _other_size(path, size, shape)
     limits.check_image(path, *size)
     found = labelme_names(path)
     if classes is None:
         classes = sorted(found) if unlabelled == 0 else [OUTSIDE, *sorted(found - {OUTSIDE})]
     if len(classes) > 255:
-        raise InputError(f"{path}: expected at most 255 classes, found {len(classes)}; join some.")
+        raise InputError(
+            path, expected="at most 255 classes", found=len(classes), remedy="join some"
+        )
     unknown = found.difference(classes)
     if unknown:
         raise InputError(
-            f"{path} has shapes labelled {', '.join(sorted(unknown))}, but the classes are "
-            f"{', '.join(classes)}: name them all."
+            path,
+            expected=f"shapes of the classes {', '.join(classes)}",
+            found=f"shapes labelled {', '.join(sorted(unknown))}",
+            remedy="name them all",
         )
     labels = np.full(size, 0 if unlabelled == 0 else 1, np.uint8)
     for item in shapes:
@@ -287,8 +331,10 @@ def _labelme_shapes(path: str) -> tuple[list[dict[str, Any]], tuple[int, int] | 
         return shapes, (int(height), int(width)) if height and width else None
     except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise InputError(
-            f"{path} is not a LabelMe file ({reason(error)}): expected shapes with labels and "
-            "points, and the picture's size."
+            path,
+            expected="a LabelMe file: shapes with labels and points, and the picture's size",
+            found=f"something else ({reason(error)})",
+            remedy="save it with LabelMe",
         ) from error
 
 
@@ -311,8 +357,10 @@ def _inside(path: str, item: dict[str, Any], size: tuple[int, int]) -> np.ndarra
         points = points[0] + radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     elif kind != "polygon" or len(points) < 3:
         raise InputError(
-            f"{path} has a {kind} of {len(points)} points labelled {item['label']!r}, expected "
-            "polygons, rectangles and circles: redraw it as a polygon."
+            path,
+            expected="polygons, rectangles and circles",
+            found=f"a {kind} of {len(points)} points labelled {item['label']!r}",
+            remedy="redraw it as a polygon",
         )
     limit = np.array(size[::-1])
     low = np.clip(np.floor(points.min(0)), 0, limit).astype(int)  # x, y

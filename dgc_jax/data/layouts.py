@@ -106,12 +106,12 @@ def references(scene: str) -> References:
     if white is None:
         return References(
             note="White references lie with it, but none is used: it is not clear which, or "
-            "columns, bands or data type differ; name one by --white (data.white)."
+            "columns, bands or data type differ; name one by white= (data.white)."
         )
     name = os.path.basename(white.path)
     if shape[2] in ("4", "5") and not (_has_counts(header) and _has_counts(white.path)):
         return References(
-            note=f"{name} is not used, since the scene's numbers are no raw counts; --white "
+            note=f"{name} is not used, since the scene's numbers are no raw counts; white= "
             "(data.white) uses it."
         )
     told = f"{_maker(header, name)}white reference {name}"
@@ -119,7 +119,7 @@ def references(scene: str) -> References:
     return References(
         white.path,
         dark.path if dark else None,
-        f"{told[0].upper()}{told[1:]}, by name and place; --white and --dark (data.white, "
+        f"{told[0].upper()}{told[1:]}, by name and place; white= and dark= (data.white, "
         'data.dark) name others, and "" none.',
     )
 
@@ -292,8 +292,9 @@ def named(paths: Sequence[str]) -> tuple[list[str], list[str]]:
         other = by_name.setdefault(name, path)
         if other != path:
             raise InputError(
-                f"{other} and {path} are both called {name!r}, and outputs are named after their "
-                "scenes: rename one, or name the scenes by a glob such as '*.hdr'."
+                f"{other} and {path}",
+                found=f"are both called {name!r}, and outputs are named after their scenes",
+                remedy="rename one, or name the scenes by a glob such as '*.hdr'",
             )
     renamed = []
     for path in paths:

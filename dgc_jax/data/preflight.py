@@ -72,10 +72,10 @@ def check(seen: Sequence[Seen], wrong: Mapping[str, str]) -> list[str]:
         some = list(wrong.items())[:_NAMED]
         told = " ".join(f"({number}) {why}" for number, (_, why) in enumerate(some, 1))
         if len(wrong) == 1:
-            raise InputError(told.removeprefix("(1) "))
+            raise InputError(some[0][1])  # the whole sentence
         more = f" And {len(wrong) - _NAMED} more." if len(wrong) > _NAMED else ""
         raise InputError(
-            f"{len(wrong)} of {len(wrong) + len(seen)} scenes cannot be used: {told}{more}"
+            f"{len(wrong)} of {len(wrong) + len(seen)} scenes cannot be used", found=f"{told}{more}"
         )
     return units.judge([(s.scene.cube, s.numbers) for s in seen if s.numbers is not None])
 
@@ -144,12 +144,12 @@ def _bands(cube: Cube) -> str:
     if cube.wavelengths is None:
         return f"{cube.shape[2]}, nm unknown"
     ends = f"{cube.wavelengths[0]:.5g}-{cube.wavelengths[-1]:.5g} nm"
-    return f"{cube.shape[2]}, {ends}" + (", interpolated" if cube.taps is not None else "")
+    return f"{cube.shape[2]}, {ends}" + (", interpolated" if cube.bands.taps is not None else "")
 
 
 def _calibration(cube: Cube) -> str:
-    if cube.gain is not None:
-        return "white reference" if cube.given.get("dark") is None else "white, dark"
+    if cube.calibration.by_references:
+        return "white reference" if cube.reading.dark is None else "white, dark"
     return "as stored" if cube.scale == 1 else f"1/{cube.scale:.6g}"
 
 

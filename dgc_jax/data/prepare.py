@@ -142,19 +142,21 @@ def prepare(
             cannot be read.
     """
     path = store_path(cube, out)
-    computed = cube.gain is not None or cube.taps is not None
+    computed = cube.calibration.by_references or cube.bands.taps is not None
     dtype = np.dtype(np.float32) if computed else cube.store.dtype.numpy_dtype
     if os.path.realpath(path) == os.path.realpath(cube.path):
         raise InputError(
-            f"--out={os.fspath(out)}: expected a folder without the scene, found {cube.path} in "
-            "it; name another one."
+            f"out={os.fspath(out)}",
+            expected="a folder without the scene",
+            found=f"{cube.path} in it",
+            remedy="name another one",
         )
     file = os.path.basename(path)
     wanted = {("prepared", cube.name): [file]}
     source = made_from(cube)
     if why_unprepared(cube, out) is None:
         return False
-    manifest.refuse_clashes(out, "--out", wanted)
+    manifest.refuse_clashes(out, "out", wanted)
     unfinished = f"{path}.part"
     with writing(path, "check the folder's permissions and free space"):
         os.makedirs(out, exist_ok=True)

@@ -11,6 +11,7 @@ from dgc_jax.data import arrays
 from dgc_jax.data.cube import Cube
 from dgc_jax.data.formats.detect import MEMORY, files_of
 from dgc_jax.data.labels import split_variable
+from dgc_jax.data.reading import BESIDE
 from dgc_jax.data.scenes import Scene
 
 
@@ -25,21 +26,21 @@ def made_from(cube: Cube) -> dict[str, Any]:
         `mask`, `dark` and `white` reference, see `dgc_jax.manifest.files`; how it was to be opened;
         and what was understood of its numbers.
     """
-    given = cube.given
+    how = cube.reading
     held = cube.path.startswith(MEMORY)
     scene = arrays.identity(cube) if held else manifest.files(files_of(cube.path))
     found: dict[str, Any] = {"scene": scene}
-    for name in ("mask", "dark", "white"):
-        found[name] = beside(given.get(name))
-    wavelengths = given.get("wavelengths")
+    for name in BESIDE:
+        found[name] = beside(getattr(how, name))
+    wavelengths = how.wavelengths
     if isinstance(wavelengths, str | os.PathLike):
         found["wavelengths"] = manifest.files([wavelengths])
     else:
         numbers = None if wavelengths is None else np.asarray(wavelengths, np.float64)
         found["wavelengths"] = None if numbers is None else manifest.digest(numbers)
     return found | {
-        "variable": given.get("variable"),
-        "axes": given.get("axes"),
+        "variable": how.variable,
+        "axes": how.axes,
         "stored": [cube.store.dtype.name, *cube.store.shape],
         "scale": float(cube.scale),
         "no data": None if cube.ignore_value is None else str(float(cube.ignore_value)),
@@ -56,8 +57,8 @@ def beside(path: str | os.PathLike[str] | None) -> list[dict[str, Any]] | None:
 
 def bands(cube: Cube) -> str:
     """A fingerprint of the bands that a scene gives."""
-    arrays = (cube.bands, cube.centres, cube.wavelengths, *(cube.taps or ()))
-    return manifest.digest(*arrays)
+    own = cube.bands
+    return manifest.digest(own.index, own.centres, own.wavelengths, *(own.taps or ()))
 
 
 def of_scenes(scenes: Iterable[Scene]) -> dict[str, Any]:

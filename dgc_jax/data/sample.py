@@ -56,8 +56,13 @@ def sample_crops(config: Config, scenes: list[Scene]) -> tuple[np.ndarray, np.nd
     crops, valid = zip(*sample_batches(config, scenes, config.data.sample), strict=True)
     if not any(each.any() for each in valid):
         reasons = filter(None, (why_invalid(scene.cube) for scene in scenes))
+        if (told := next(reasons, None)) is not None:
+            raise InputError(told)
         raise InputError(
-            next(reasons, "The sample has no valid pixel: raise data.sample, or check the masks.")
+            "data.scenes",
+            expected="valid pixels",
+            found="none in the sample",
+            remedy="raise data.sample, or check the masks",
         )
     return np.concatenate(crops), np.concatenate(valid)
 

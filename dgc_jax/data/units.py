@@ -91,7 +91,7 @@ def complaint(seen: Numbers, scale: float) -> str | None:
     if seen.unit == "large":
         return (
             "Values are far beyond reflectance (0 to 1), so these may be raw counts or "
-            "radiance, or a scale factor is missing: calibrate with --white and --dark (data.white "
+            "radiance, or a scale factor is missing: calibrate with white= and dark= (data.white "
             "and data.dark in training), or set the header's 'reflectance scale factor'."
         )
     if seen.unit == "small" and scale > 1:
@@ -168,16 +168,18 @@ def _refuse_mixed(found: Sequence[tuple[Cube, Numbers]]) -> None:
         for unit in (darkest, brightest)
     )
     raise InputError(
-        f"data.scenes: expected numbers of one unit, found {told}: some may be raw counts, "
-        "radiance or without their scale factor, or lack the references that others have; "
-        "calibrate all (data.white, data.dark), give the files their scale factor, or train on "
-        "them apart."
+        "data.scenes",
+        expected="numbers of one unit",
+        found=f"{told}: some may be raw counts, radiance or without their scale factor, "
+        "or lack the references that others have",
+        remedy="calibrate all (data.white, data.dark), give the files their scale factor, "
+        "or train on them apart",
     )
 
 
 def _scales(group: Sequence[tuple[Cube, Numbers]]) -> str:
     kinds = {
-        "by references" if cube.gain is not None else f"scale factor {cube.scale:g}"
+        "by references" if cube.calibration.by_references else f"scale factor {cube.scale:g}"
         for cube, _ in group
     }
     return " or ".join(sorted(kinds))

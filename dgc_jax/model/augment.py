@@ -59,8 +59,10 @@ class Augment:
             if not (0 <= strength <= most and math.isfinite(strength)):
                 bound = "0 to 1" if most == 1 else "at least 0"
                 raise InputError(
-                    f"augment.{name} must be a number of {bound}, but is {strength}; "
-                    "0 switches it off."
+                    f"augment.{name}",
+                    expected=f"a number of {bound}",
+                    found=strength,
+                    remedy="0 switches it off",
                 )
 
 

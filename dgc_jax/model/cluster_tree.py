@@ -122,11 +122,15 @@ class ClusterTree:
         _check_groups(groups, np.unique(taken).tolist())
         if names and len(names) != len(groups):
             raise InputError(
-                f"names: expected one for each of the {len(groups)} groups, found {len(names)}; "
-                "give as many."
+                "names=",
+                expected=f"one for each of the {len(groups)} groups",
+                found=len(names),
+                remedy="give as many",
             )
         if not all(name.strip() for name in names):
-            raise InputError("names: expected a name for each group, found an empty one; name it.")
+            raise InputError(
+                "names=", expected="a name for each group", found="an empty one", remedy="name it"
+            )
         for group in groups:
             taken[np.isin(taken, group)] = min(group)
         lowest = (min(group) for group in groups)
@@ -148,8 +152,10 @@ class ClusterTree:
         members = sorted(k for group in groups for k in group.of)
         if members != list(range(1, self.finest + 1)):
             raise InputError(
-                f"groups: expected every cluster from 1 to {self.finest} in one of them, found "
-                f"others ({len(set(members))} of {self.finest}); make them by `cut` or `join`."
+                "groups=",
+                expected=f"every cluster from 1 to {self.finest} in one of them",
+                found=f"others ({len(set(members))} of {self.finest})",
+                remedy="make them by `cut` or `join`",
             )
         shown = self._labels(groups)
         number = int(shown.max())
@@ -185,8 +191,10 @@ class ClusterTree:
         """
         if self.viewed:
             raise InputError(
-                "view: expected the model itself, found one that is seen through a view already, "
-                "whose groups would be lost; load the model again and make the new view of that."
+                "view",
+                expected="the model itself",
+                found="one that is seen through a view already, whose groups would be lost",
+                remedy="load the model again and make the new view of that",
             )
 
     def _level(self, clusters: int) -> np.ndarray:
@@ -194,8 +202,10 @@ class ClusterTree:
         self.check_whole()
         if not 1 <= clusters <= self.finest:
             raise InputError(
-                f"clusters: expected from 1 to {self.finest}, the most that the model tells apart, "
-                f"found {clusters}; choose one of these, or train with more (clusters.train)."
+                "clusters=",
+                expected=f"from 1 to {self.finest}, the most that the model tells apart",
+                found=clusters,
+                remedy="choose one of these, or train with more",
             )
         return self.level(clusters)
 
@@ -233,4 +243,4 @@ def _check_groups(groups: Sequence[Sequence[int]], known: Sequence[int]) -> None
         if known[-1] == len(known)
         else f"each of the clusters {', '.join(map(str, known))}"
     )
-    raise InputError(f"groups: expected {which} at most once, found {found}; correct it.")
+    raise InputError("groups=", expected=f"{which} at most once", found=found, remedy="correct it")

@@ -48,9 +48,11 @@ def choose_strides(bands: int, kernel: int = Model.kernel) -> tuple[int, int, in
     covering = [s for s in options if _reach(s, kernel) >= 0.95 * bands]
     if not covering:
         raise InputError(
-            f"model.kernel: expected one that reaches across {bands} bands (after binning), found "
-            f"{kernel}; raise it (9 reaches across any number), or give model.strides or a larger "
-            "data.bin_width."
+            "kernel=",
+            expected=f"one that reaches across {bands} bands (after binning)",
+            found=kernel,
+            remedy="raise it (9 reaches across any number), or give strides= or a larger width= of "
+            "bins",
         )
     return min(
         covering, key=lambda s: (s[0] >= kernel, abs(_reach(s, kernel) - bands), options.index(s))

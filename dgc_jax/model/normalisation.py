@@ -94,20 +94,25 @@ def fit(
             a few bands drown the others.
     """
     if kind not in KINDS:
-        raise InputError(f"data.normalisation: expected one of {', '.join(KINDS)}, found {kind!r}.")
+        raise InputError("kind=", expected=f"one of {', '.join(KINDS)}", found=repr(kind))
     weights = bin_weights(crops.shape[-1], wavelengths, width)
     spectra = np.asarray(crops, np.float32)[np.asarray(valid)] @ weights  # [pixel, bin]
     if not len(spectra):
         raise InputError(
-            "data.scenes: expected valid pixels, found none in the crops that were sampled; "
-            "check the ignore value and data.mask with `dgc inspect`."
+            "crops=",
+            expected="valid pixels",
+            found="none in the crops that were sampled",
+            remedy="check the ignore value and mask= with `dgc inspect`",
         )
     highest = float(np.abs(spectra).max())
     if highest > _LARGEST or 0 < highest < 1 / _LARGEST:
         raise InputError(
-            f"data.scenes: expected reflectance, found values of up to {highest:.2g} in size, with "
-            "which 32-bit numbers cannot be computed; check the files with `dgc inspect`, and give "
-            "them another scale factor or ignore value."
+            "crops=",
+            expected="reflectance",
+            found=f"values of up to {highest:.2g} in size, with which 32-bit numbers cannot "
+            "be computed",
+            remedy="check the files with `dgc inspect`, and give them another scale factor or "
+            "ignore value",
         )
     tells = _tells(spectra)
     if not tells.all():
@@ -116,8 +121,10 @@ def fit(
     # Rounding of the bins' means leaves a trace of a deviation in constant spectra.
     if not scale > 1e-6 * np.abs(spectra).max():
         raise InputError(
-            f"data.scenes: expected spectra that differ, found the value {spectra.flat[0]:g} in "
-            "every valid pixel and band; check data.variable and the files with `dgc inspect`."
+            "crops=",
+            expected="spectra that differ",
+            found=f"the value {spectra.flat[0]:g} in every valid pixel and band",
+            remedy="check variable= and the files with `dgc inspect`",
         )
     spectra = spectra / np.float32(scale)
     _check_scales(spectra, weights, wavelengths)
@@ -131,8 +138,10 @@ def fit(
     some = np.asarray(normalise(jnp.asarray(spectra[:: max(1, len(spectra) // _SOME)]), constants))
     if _differ(spectra) and not _differ(some):
         raise InputError(
-            f"data.normalisation: expected spectra that differ, found all alike after {kind!r} "
-            f"({weights.shape[1]} bands after binning); choose another one."
+            "kind=",
+            expected="spectra that differ",
+            found=f"all alike after {kind!r} ({weights.shape[1]} bands after binning)",
+            remedy="choose another one",
         )
     return constants
 
@@ -174,11 +183,13 @@ def _check_scales(spectra: np.ndarray, weights: np.ndarray, wavelengths: np.ndar
     band = int(np.argmax(weights[:, int(np.argmax(sizes))]))
     at, how = "", "in the file"
     if wavelengths is not None:
-        at, how = f" ({wavelengths[band]:g} nm)", "with data.drop"
+        at, how = f" ({wavelengths[band]:g} nm)", "with drop="
     raise InputError(
-        f"data.scenes: expected bands of similar values, found those of band {band}{at} "
-        f"{sizes.max() / np.median(sizes):.1g} times as large as those of most, which would drown "
-        f"them; leave it out {how}, or correct its values."
+        "crops=",
+        expected="bands of similar values",
+        found=f"those of band {band}{at} {sizes.max() / np.median(sizes):.1g} times as "
+        "large as those of most, which would drown them",
+        remedy=f"leave it out {how}, or correct its values",
     )
 
 

@@ -169,12 +169,12 @@ def read(folder: str, name: str) -> SceneConfidence:
         InputError: they cannot be read.
     """
     path = os.path.join(folder, f"{name}_confidence.json")
-    what = "the numbers that dgc segment --confidence has written"
+    what = "the numbers that dgc segment has written of how sure it is"
     remedy = "delete the file, and the scene is segmented again"
     try:
         found = documents.read(path, SceneConfidence, what, remedy)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: expected {what}, found none; repeat the command.") from error
+        raise InputError(path, expected=what, found="none", remedy="repeat the command") from error
     return SceneConfidence(**{field: found[field] for field in SceneConfidence._fields})
 
 
@@ -196,7 +196,7 @@ def tell(
         lines.append(
             f"warning: {percent(share)} of the pixels of {scene} are unlike what the model was "
             "trained on (another material, light or unit of reflectance?), and their labels mean "
-            f"little; {scene}_unlike.png, of --format png, shows where they are."
+            f"little; {scene}_unlike.png, if maps are written as PNG, shows where they are."
         )
     for text in lines:
         console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -60,8 +60,10 @@ def write_geojson(
         for number, (cluster, rings) in enumerate(_regions(labels)):
             if number == LARGEST:
                 raise InputError(
-                    f"{os.fspath(path)}: expected at most {LARGEST:,} regions, found more; take "
-                    "out small ones by --sieve."
+                    os.fspath(path),
+                    expected=f"at most {LARGEST:,} regions",
+                    found="more",
+                    remedy="take out small ones by sieve=",
                 )
             pixels = round(sum(map(_area, rings)))  # holes run the other way
             placed = rings

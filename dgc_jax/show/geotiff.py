@@ -136,8 +136,9 @@ def _written(
         except rasterio.errors.RasterioError as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise InputError(
-                f"{os.fspath(path)} cannot be written ({reason}); choose an output folder that "
-                "can be."
+                os.fspath(path),
+                found=f"cannot be written ({reason})",
+                remedy="choose an output folder that can be",
             ) from error
 
 

@@ -342,7 +342,9 @@ def write_zarr_array(
     target = os.path.abspath(path)
     old = os.path.exists(target)
     if old and not os.path.isfile(os.path.join(target, "zarr.json")):
-        raise InputError(f"{target} exists and is no zarr array; move it away or write elsewhere.")
+        raise InputError(
+            target, found="exists and is no zarr array", remedy="move it away or write elsewhere"
+        )
     with replacing(target) as temporary:
         try:
             store = ts.open(
@@ -373,7 +375,9 @@ def write_zarr_array(
         except ValueError as error:  # how TensorStore reports a full or forbidden disk
             reason = re.split(r"[\n;]", str(error))[0]
             raise InputError(
-                f"{target} cannot be written ({reason}); choose an output folder that can be."
+                target,
+                found=f"cannot be written ({reason})",
+                remedy="choose an output folder that can be",
             ) from error
         if old:
             shutil.rmtree(target)

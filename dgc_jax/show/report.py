@@ -322,8 +322,8 @@ def _units(portraits: Sequence[Portrait]) -> list[str]:
     return [
         f"The numbers are no reflectance (half of the pixels are above {np.median(known):.3g} on "
         "average over the bands): counts follow the lamp and the camera, too, so clusters of this "
-        "run may not hold on scenes taken otherwise; calibrate with --white and --dark, or say the "
-        "factor with --scale."
+        "run may not hold on scenes taken otherwise; calibrate with white= and dark= (data.white, "
+        "data.dark), or say the factor with scale= (data.scale)."
     ]
 
 

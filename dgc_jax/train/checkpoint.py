@@ -112,9 +112,10 @@ class Checkpoints:
                 return found
         step, first = next(iter(failed.items()))
         raise InputError(
-            f"{self._manager.directory}: expected checkpoints of this version of dgc_jax, found "
-            f"step {step} with other or damaged arrays ({reason(first)}); name another workdir, or "
-            "delete that folder to begin anew."
+            self._manager.directory,
+            expected="checkpoints of this version of dgc_jax",
+            found=f"step {step} with other or damaged arrays ({reason(first)})",
+            remedy="name another workdir, or delete that folder to begin anew",
         ) from first
 
     def _restore(
@@ -124,9 +125,10 @@ class Checkpoints:
         about = self._manager.metadata(step).custom_metadata or {}
         if "config" in about and (told := options.difference(self._config, about["config"])):
             raise _OtherConfiguration(
-                f"--workdir={self._workdir}: expected checkpoints of this configuration, found "
-                f"step {step} of one that differs in {told}; name another workdir or delete that "
-                "one."
+                f"workdir={self._workdir}",
+                expected="checkpoints of this configuration",
+                found=f"step {step} of one that differs in {told}",
+                remedy="name another workdir or delete that one",
             )
         for item in ("state", "progress"):
             storage.look_through(os.path.join(self._folder, str(step), item))

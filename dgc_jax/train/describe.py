@@ -65,7 +65,10 @@ def describe(model: Model, banks: np.ndarray, sample: Sample, *, clusters: int) 
     found, tables, floors = gather(model, banks, sample)
     if not found[0].counts.any():
         raise InputError(
-            "clusters.sample: expected crops with valid pixels, found none; raise clusters.sample."
+            "clusters.sample",
+            expected="crops with valid pixels",
+            found="none",
+            remedy="raise clusters.sample",
         )
     trees = [(b, views.linkage(one, a)) for b, one in enumerate(found) for a in views.WEIGHTINGS]
     cuts = [_groups(tree, found[b].counts, clusters) for b, tree in trees]

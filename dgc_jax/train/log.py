@@ -156,7 +156,9 @@ def history(workdir: str) -> list[dict[str, float]]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({reason(error)}); delete it.") from error
+        raise InputError(
+            path, found=f"cannot be read ({reason(error)})", remedy="delete it"
+        ) from error
     found = []
     for number, line in enumerate(lines, 1):
         try:
@@ -164,7 +166,9 @@ def history(workdir: str) -> list[dict[str, float]]:
                 line, dict[str, float], f"{path}, line {number}", "numbers by name", "delete it"
             )
             if "step" not in entry:
-                raise InputError(f"{path}, line {number}: expected a step, found none; delete it.")
+                raise InputError(
+                    f"{path}, line {number}", expected="a step", found="none", remedy="delete it"
+                )
             found.append(entry)
         except InputError:
             if number < len(lines):

@@ -120,15 +120,16 @@ def train(
     if processes.first():
         for doubt in doubts:
             _LOG.warning("%s", doubt)
-    with processes.agreeing(f"--workdir={workdir}"):
+    with processes.agreeing(f"workdir={workdir}"):
         if processes.first():
             _note_scenes(workdir, scenes, console)
     pixels = sum(scene.cube.shape[0] * scene.cube.shape[1] for scene in scenes)
     if pixels < config.clusters.train:
         raise InputError(
-            f"clusters.train: expected at most as many clusters as pixels, found "
-            f"{config.clusters.train} clusters for {pixels} pixels; lower clusters.train and "
-            "clusters.final."
+            "clusters.train",
+            expected="at most as many clusters as pixels",
+            found=f"{config.clusters.train} clusters for {pixels} pixels",
+            remedy="lower clusters.train and clusters.final",
         )
     with phase(console, f"reading {config.data.sample} crops to start from"):
         sample = sample_crops(config, scenes)
@@ -183,6 +184,19 @@ def _measures(
     return measure(describe(state.model, banks, mine, clusters=config.clusters.final))
 
 
+_FIELDS = {
+    "crops": "data.scenes",
+    "drop": "data.drop",
+    "kernel": "model.kernel",
+    "kind": "data.normalisation",
+    "mask": "data.mask",
+    "strides": "model.strides",
+    "variable": "data.variable",
+    "width": "data.bin_width",
+}
+"""What `model/` calls its arguments, and what they are called here."""
+
+
 def first_state(
     config: Any, scenes: list[Scene], crops: np.ndarray, valid: np.ndarray
 ) -> TrainState:
@@ -195,21 +209,24 @@ def first_state(
         valid: `[crop, row, column]` bool.
     """
     config = configure(config)
-    state = create_state(
-        jax.random.key(config.seed),
-        options.recipe(config),
-        crops,
-        valid,
-        clusters=config.clusters.train,
-        wavelengths=scenes[0].cube.wavelengths,
-        bin_width=config.data.bin_width,
-        kind=config.data.normalisation,
-        start=config.centroids.start,
-        pixels=config.centroids.pixels,
-        whiten=config.model.whiten,
-        linear=config.model.linear,
-        network=config.model.network,
-    )
+    try:
+        state = create_state(
+            jax.random.key(config.seed),
+            options.recipe(config),
+            crops,
+            valid,
+            clusters=config.clusters.train,
+            wavelengths=scenes[0].cube.wavelengths,
+            bin_width=config.data.bin_width,
+            kind=config.data.normalisation,
+            start=config.centroids.start,
+            pixels=config.centroids.pixels,
+            whiten=config.model.whiten,
+            linear=config.model.linear,
+            network=config.model.network,
+        )
+    except InputError as error:
+        raise error.called(_FIELDS) from error
     return calibrate(state, crops, valid, agreement=config.augment.agreement)
 
 
@@ -325,7 +342,7 @@ def claim(workdir: str, config: Any) -> None:
     Raises:
         InputError: if the folder cannot be written or belongs to another configuration.
     """
-    with processes.agreeing(f"--workdir={workdir}"):
+    with processes.agreeing(f"workdir={workdir}"):
         if processes.first():
             _claim(workdir, config)
 
@@ -345,8 +362,10 @@ def _note_scenes(workdir: str, scenes: list[Scene], console: rich.console.Consol
     told = manifest.difference(before.made_from, now)
     if manifest.difference(*map(manifest.timeless, (before.made_from, now))):
         raise InputError(
-            f"--workdir={workdir}: expected the scenes with which its training began, found "
-            f"others ({told}); name another workdir or delete that one."
+            f"workdir={workdir}",
+            expected="the scenes with which its training began",
+            found=f"others ({told})",
+            remedy="name another workdir or delete that one",
         )
     if told:  # as after copying them anew
         console.print(
@@ -393,13 +412,17 @@ def _claim(workdir: str, config: Config) -> None:
         if is_full(error):
             raise unwritten(path, error) from error
         raise InputError(
-            f"--workdir={workdir}: expected a folder that can be written, found "
-            f"{error.strerror or error}; name another one."
+            f"workdir={workdir}",
+            expected="a folder that can be written",
+            found=error.strerror or error,
+            remedy="name another one",
         ) from error
     if differ := options.difference(mine, other):
         raise InputError(
-            f"--workdir={workdir}: expected a new folder or one of this configuration, found a "
-            f"run that differs in {differ}; name another workdir or delete that one."
+            f"workdir={workdir}",
+            expected="a new folder or one of this configuration",
+            found=f"a run that differs in {differ}",
+            remedy="name another workdir or delete that one",
         )
 
 

@@ -7,12 +7,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dgc_jax.config import Config, configure, stored
+from dgc_jax.config import SIMULATED, Config, configure, stored
 from dgc_jax.config import as_json as as_json
 from dgc_jax.config import check as check
 from dgc_jax.config import flat as flat
+from dgc_jax.data import reading
+from dgc_jax.data.find import find_scenes
 from dgc_jax.data.formats.detect import scene_name
-from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
+from dgc_jax.data.scenes import Scene, open_data_set
 from dgc_jax.data.simulation.leaves import BACKGROUND, CLASSES, Leaves, ensure
 from dgc_jax.model.augment import Augment
 from dgc_jax.model.losses import Weights
@@ -86,22 +88,16 @@ def scenes(
     """
     data = configure(given).data
     where, classes = data.scenes if paths is None else paths, data.classes
-    if isinstance(where, str) and where == "leaves":
+    if isinstance(where, str) and where == SIMULATED:
         where, classes = ensure(Leaves(**dataclasses.asdict(data.leaves))), classes or CLASSES
-    return open_scenes(
+    return open_data_set(
         where,
+        reading.of_options(data),
         labels=data.labels or None,
-        mask=data.mask,
-        variable=data.variable,
-        axes=data.axes,
         bands=data.bands,
         drop=data.drop,
         unlabelled=data.unlabelled,
         classes=classes,
-        dark=data.dark,
-        white=data.white,
-        wavelengths=data.wavelengths,
-        scale=data.scale,
         common_grid=common_grid,
         wrong=wrong,
     )
@@ -114,9 +110,9 @@ def names(given: Any) -> list[str]:
         InputError: if there are none, or two of one name.
     """
     data = configure(given).data
-    if data.scenes == "leaves":
+    if data.scenes == SIMULATED:
         return []
-    beside = (data.labels, data.mask, data.dark, data.white)
+    beside = (data.labels, *reading.of_options(data).patterns)
     return [scene_name(path) for path in find_scenes(data.scenes, companions=beside)]
 
 
@@ -135,7 +131,7 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 def background(given: Any) -> tuple[int, ...] | None:
     """Label values that count as background, if the data set defines them."""
     config = configure(given)
-    if config.data.background is None and config.data.scenes == "leaves":
+    if config.data.background is None and config.data.scenes == SIMULATED:
         return BACKGROUND
     if not config.data.background:
         return None

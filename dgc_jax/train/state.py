@@ -196,12 +196,17 @@ def create_state(
     constants = normalisation.fit(crops, valid, wavelengths=wavelengths, width=bin_width, kind=kind)
     if usable < clusters:
         raise InputError(
-            f"clusters.train: expected at most as many clusters as valid pixels, found {clusters} "
-            f"clusters for {usable} pixels; lower clusters.train and clusters.final."
+            "clusters.train",
+            expected="at most as many clusters as valid pixels",
+            found=f"{clusters} clusters for {usable} pixels",
+            remedy="lower clusters.train and clusters.final",
         )
     if start not in config.STARTS:
         raise InputError(
-            f"centroids.start: expected 'kmeans++' or 'random', found {start!r}; choose one."
+            "centroids.start",
+            expected="'kmeans++' or 'random'",
+            found=repr(start),
+            remedy="choose one",
         )
     if recipe.encoder.strides is None:  # refused here, not in the middle of a compilation
         choose_strides(constants.bins.shape[1], recipe.encoder.kernel)

@@ -159,9 +159,11 @@ def data_mesh(batch: int) -> Mesh:
         devices = devices[:number]
     elif batch % len(devices):
         raise InputError(
-            f"data.batch: expected a multiple of {len(devices)}, the number of devices of all "
-            f"{jax.process_count()} processes, found {batch}; change data.batch or the number of "
-            "processes."
+            "data.batch",
+            expected=f"a multiple of {len(devices)}, the number of devices of all "
+            f"{jax.process_count()} processes",
+            found=batch,
+            remedy="change data.batch or the number of processes",
         )
     return jax.make_mesh((len(devices),), ("data",), (jax.sharding.AxisType.Auto,), devices=devices)
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs import default
+from dgc_jax.data.find import find_scenes
 from dgc_jax.data.formats.detect import scene_name
-from dgc_jax.data.scenes import Scene, find_scenes, open_scenes
+from dgc_jax.data.scenes import Scene, open_scenes
 from dgc_jax.data.simulation.leaves import BACKGROUND, CLASSES, Leaves, cache_folder, ensure
 from dgc_jax.errors import InputError
 from dgc_jax.train import options

@@ -165,7 +165,7 @@ def test_no_path_of_the_machine_that_exports_is_in_the_program(folder: pathlib.P
 
 def test_a_folder_that_is_a_file_is_refused(segmenter: Segmenter, tmp_path: pathlib.Path) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(InputError, match=r"model\.jax cannot be written .*; choose"):
+    with pytest.raises(InputError, match=r"model\.jax: cannot be written .*; choose"):
         export(segmenter, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "a file"
 

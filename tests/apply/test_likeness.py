@@ -80,7 +80,7 @@ def test_the_reason_is_what_the_file_and_the_training_say(segmenter, unseen, tmp
     path = write(tmp_path, reflectance, wavelengths, **divided)
     assert "divided by its scale factor 10000 already" in told(segmenter, path)
     counts = write(tmp_path, (4000 * reflectance).astype(np.uint16), wavelengths, "counts")
-    assert "pass --white and --dark" in told(segmenter, counts)
+    assert "pass white= and dark=" in told(segmenter, counts)
     calibrated = {**segmenter.config, "data": {**segmenter.config["data"], "white": "w.hdr"}}
     other = dataclasses.replace(segmenter, config=calibrated)
     assert "training's were calibrated by references and it is not" in told(other, counts)

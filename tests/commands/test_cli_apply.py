@@ -126,7 +126,7 @@ def test_bad_scene_is_told_and_the_rest_go_on(
     assert result.exit_code == 1
     errors = [line for line in result.stderr.splitlines() if line.startswith("dgc: ")]
     assert len(errors) == 1
-    assert "broken.npy cannot be opened" in errors[0]
+    assert "broken.npy: cannot be opened" in errors[0]
     assert "1 of 3 scenes failed" in result.stdout
     areas = read_csv(tmp_path / "out" / "areas.csv")
     assert {row["scene"] for row in areas} == {"new0", "new1"}
@@ -493,8 +493,8 @@ def test_table_names_background_and_unlabelled_are_those_given(
         (["--labels", "{stem}_labels.png", "--table", "1:1"], "expected a class for each cluster"),
         (["--labels", "{stem}_labels.png", "--table", "1=1,1=2"], "expected a class for each"),
         (["--labels", "{stem}_labels.png", "--background", "x"], "--background: expected whole"),
-        (["--labels", "{stem}_labels.png", "--background", "7"], "is (7,)"),
-        (["--labels", "{stem}_labels.png", "--classes", "a,b"], "2 classes are named"),
+        (["--labels", "{stem}_labels.png", "--background", "7"], "found (7,)"),
+        (["--labels", "{stem}_labels.png", "--classes", "a,b"], "named: a, b, found class 4"),
         ([], "Missing option '--labels'"),
     ],
 )

@@ -90,7 +90,7 @@ def test_inspect_passes_on_how_to_read_the_file(tmp_path):
 def test_bad_input_is_one_line_and_status_2(tmp_path):
     result = run("inspect", tmp_path / "missing.hdr")
     assert result.exit_code == 2
-    assert result.stderr == f"dgc: {tmp_path}/missing.hdr does not exist: check the path.\n"
+    assert result.stderr == f"dgc: {tmp_path}/missing.hdr: does not exist; check the path.\n"
     assert not result.stdout
 
 
@@ -159,4 +159,4 @@ def test_a_worker_that_is_killed_is_told_and_nothing_hangs(tmp_path, good, monke
     result = run("prepare", good, tmp_path / "a.npy", "--out", tmp_path / "out", "--workers", 2)
     assert result.exit_code == 2
     assert result.stderr.count("a worker process was ended from outside") == 2
-    assert f"dgc: {good} was not prepared" in result.stderr
+    assert f"dgc: {good}: was not prepared" in result.stderr

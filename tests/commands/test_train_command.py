@@ -71,7 +71,10 @@ def test_options_are_fields(seen: Seen, words: list[str], fields: Any, workdir: 
     ("words", "why"),
     [
         (["--preset", "dcg4"], "did you mean 'dgc4'"),
-        (["--set", "train.step=3"], "there is no field 'train.step'; did you mean 'train.steps'"),
+        (
+            ["--set", "train.step=3"],
+            "train.step: there is no such field; did you mean 'train.steps'",
+        ),
         (["--set", "train.steps"], "expected FIELD=VALUE"),
         (["--set", "train.steps=-1"], "train.steps: expected a"),
         (["--set", "seed=1", "--seed", "2"], "--set seed: expected it once"),

@@ -249,7 +249,7 @@ class Odd:
         (np.zeros((1, 3, 4, 5)), "a batch is for predict"),
         (np.zeros((3, 4, 5), complex), "complex128 values"),
         (np.zeros((3, 4, 5), object), "object values"),
-        (np.full((3, 4, 5), "a"), "values: expected real numbers"),
+        (np.full((3, 4, 5), "a"), "expected real numbers, found <U1 values"),
         (np.zeros((3, 0, 5)), "at least one pixel"),
         (xarray.Dataset({"r": (("y", "x", "band"), np.zeros((3, 4, 5)))}), r"dataset\['reflect"),
         (xarray.DataArray(np.zeros((3, 4, 5))), r"rename.*axes="),
@@ -290,7 +290,7 @@ def test_arrays_cubes_and_paths_make_one_data_set(
     ]
     for scene in open_scenes([data_array(reflectance).isel(wavelength=[0, 2]), cube]):
         np.testing.assert_array_equal(scene.cube.wavelengths, GRID[[0, 2]])
-    with pytest.raises(InputError, match="both called 'leaf'"):
+    with pytest.raises(InputError, match="is called 'leaf' too"):
         open_scenes([cube, tmp_path / "leaf.npy"])
     with pytest.raises(InputError, match=r"mask='.*arrays have none"):
         open_scenes([reflectance], mask="{stem}_mask.png")

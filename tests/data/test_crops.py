@@ -288,5 +288,5 @@ def test_no_scenes_or_scenes_of_different_bands_are_refused():
     with pytest.raises(InputError, match=r"data\.scenes"):
         crops.read_batches([], first_step=0, last_step=5, **GEOMETRY)
     cubes = [*scenes(), PositionCube((40, 40, 7), "odd")]
-    with pytest.raises(InputError, match=r"odd has 7 bands where scene0 has 3"):
+    with pytest.raises(InputError, match=r"odd: expected 3 bands, as scene0 has, found 7"):
         crops.read_batches(cubes, first_step=0, last_step=5, **GEOMETRY)

@@ -134,19 +134,14 @@ def test_a_mask_leaves_only_its_nonzero_pixels_valid(scene, tmp_path, kind):
 def test_a_mask_of_another_size_or_kind_is_refused(scene, tmp_path):
     path = tmp_path / "mask.npy"
     np.save(path, np.ones((COLUMNS, ROWS), bool))
-    with pytest.raises(InputError, match=r"mask.npy has shape \[11, 9\], but .* 9 rows and 11"):
+    with pytest.raises(
+        InputError, match=r"mask.npy: expected the 9 rows and 11 .* shape \[11, 9\]"
+    ):
         open_cube(scene(spectra()), mask=path)
     text = tmp_path / "mask.txt"
     text.write_text("not a picture")
-    with pytest.raises(InputError, match=r"mask.txt cannot be read as a mask .*PNG"):
+    with pytest.raises(InputError, match=r"mask.txt: expected a mask, as PNG"):
         open_cube(scene(spectra()), mask=text)
-
-
-def test_labels_come_with_the_cube(scene, tmp_path):
-    labels = np.random.default_rng(3).integers(0, 4, (ROWS, COLUMNS)).astype("u1")
-    np.save(tmp_path / "truth.npy", labels)
-    cube = open_cube(scene(spectra()), labels=tmp_path / "truth.npy")
-    np.testing.assert_array_equal(cube.labels, labels)
 
 
 def test_bands_come_by_ascending_wavelength_however_they_are_stored(scene):
@@ -180,11 +175,11 @@ def test_a_bad_value_in_a_dropped_band_makes_no_pixel_invalid(scene):
 
 def test_impossible_band_choices_are_refused(scene):
     cube = open_cube(scene(spectra(), wavelengths=CENTRES))
-    with pytest.raises(InputError, match="no band left: it has 6 bands of 400 to 900 nm"):
+    with pytest.raises(InputError, match="no band left of its 6 bands of 400 to 900 nm"):
         cube.with_bands(((1000, 1100),))
-    with pytest.raises(InputError, match="must be ranges in nm"):
+    with pytest.raises(InputError, match="expected ranges in nm"):
         cube.with_bands(((700, 420),))
-    with pytest.raises(InputError, match="must be ranges in nm"):
+    with pytest.raises(InputError, match="expected ranges in nm"):
         cube.with_bands((400, 500, 600))
     with pytest.raises(InputError, match=r"does not say its wavelengths.*give wavelengths="):
         open_cube(scene(spectra())).with_bands(((400, 500),))
@@ -210,7 +205,7 @@ def test_a_grid_may_reach_half_a_band_beyond_the_scene_and_no_further(scene):
     at_the_end = cube.on_grid([380.0, 450.0]).read(0, 0, 2, 2)[0]
     np.testing.assert_array_equal(at_the_end, cube.read(0, 0, 2, 2)[0][..., :2])
     with pytest.raises(
-        InputError, match=r"6 bands of 400 to 900 nm.* 2 bands of 450 to 1100 nm asked"
+        InputError, match=r"2 bands of 450 to 1100 nm asked for, found 6 bands of 400 to 900 nm"
     ):
         cube.on_grid([450.0, 1100.0])
     with pytest.raises(InputError, match="does not say its wavelengths"):
@@ -227,13 +222,17 @@ def test_wavelengths_may_be_given_as_numbers_or_as_a_text_file(scene, tmp_path):
 
 def test_wavelengths_that_do_not_fit_are_refused(scene, tmp_path):
     path = scene(spectra())
-    with pytest.raises(InputError, match=r"wavelengths= has 2 wavelengths, but .* has 6 bands"):
+    with pytest.raises(
+        InputError, match=r"wavelengths: .* the 6 stored bands .* found 2 wavelengths"
+    ):
         open_cube(path, wavelengths=[400, 500])
-    with pytest.raises(InputError, match="counts from 1 to 6, as band numbers do: give nm"):
+    with pytest.raises(InputError, match="counts from 1 to 6, as band numbers do; give nm"):
         open_cube(path, wavelengths=[1, 2, 3, 4, 5, 6])
     words = tmp_path / "words.txt"
     words.write_text("red green blue")
-    with pytest.raises(InputError, match=r"words\.txt cannot be read as a list of wavelengths"):
+    with pytest.raises(
+        InputError, match=r"words\.txt: expected a text file of numbers, the wavelengths"
+    ):
         open_cube(path, wavelengths=words)
 
 
@@ -331,12 +330,14 @@ def test_columns_whose_references_are_dead_are_no_data(scene, references):
 def test_unusable_references_are_refused(scene, references, tmp_path):
     dark_path, white_path, _, _ = references
     path = scene(spectra())
-    with pytest.raises(InputError, match=r"dark reference .* alone gives no reflectance"):
+    with pytest.raises(InputError, match=r"dark.npy: a dark reference alone gives no reflectance"):
         open_cube(path, dark=dark_path)
     with pytest.raises(InputError, match="are not swapped"):
         open_cube(path, dark=white_path, white=dark_path)
     np.save(tmp_path / "narrow.npy", np.ones((3, 5, BANDS)))
-    with pytest.raises(InputError, match=r"narrow.npy has 5 columns and 6 bands, but .* 11 and 6"):
+    with pytest.raises(
+        InputError, match=r"narrow.npy: expected the 11 columns and 6 .* found 5 columns and 6"
+    ):
         open_cube(path, white=tmp_path / "narrow.npy")
 
 
@@ -347,10 +348,10 @@ def test_what_is_no_scene_is_refused_in_one_sentence(tmp_path):
     np.save(tmp_path / "empty.npy", np.ones((0, 2, 2)))
     for name, message in [
         ("missing.hdr", "does not exist"),
-        ("notes.docx", "of no known format: expected ENVI"),
-        ("folder", "is a folder, but not of a zarr"),
-        ("complex.npy", "holds complex128 numbers"),
-        ("empty.npy", "0 x 2 x 2: expected real numbers in at least one pixel"),
+        ("notes.docx", "expected ENVI .*, found no known format"),
+        ("folder", "expected a zarr, zarr3 or n5 array, found a folder"),
+        ("complex.npy", "found complex128 numbers"),
+        ("empty.npy", "expected real numbers in at least one pixel .* = 0 x 2 x 2"),
     ]:
         with pytest.raises(InputError, match=message) as caught:
             open_cube(tmp_path / name)
@@ -369,7 +370,7 @@ def test_reading_a_file_that_fails_later_names_it(scene):
 
     broken = lazy.virtual_store(fail, (ROWS, COLUMNS, BANDS), "f4", (4, 4, BANDS))
     cube = dataclasses.replace(open_cube(scene(spectra())), store=broken)
-    with pytest.raises(InputError, match=r"scene\.npy could not be read \(disk on fire\)"):
+    with pytest.raises(InputError, match=r"scene\.npy: could not be read \(disk on fire\)"):
         cube.read(0, 0, 2, 2)
 
 

@@ -206,7 +206,7 @@ def test_scene_cut_short_while_open_is_refused(tmp_path: pathlib.Path) -> None:
     for path, data in (("x.hdr", "x.raw"), ("y.npy", "y.npy")):
         cube = open_cube(path)
         os.truncate(data, 4096)
-        with pytest.raises(InputError, match=rf"{path} could not be read \(it was cut short: 216"):
+        with pytest.raises(InputError, match=rf"{path}: could not be read \(it was cut short: 216"):
             cube.read(250, 0, 8, 8)
 
 
@@ -218,16 +218,16 @@ def labelme(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (labelme(imageHeight=-5), "found -5 rows|has -5 x 8 pixels"),
-        (labelme(imageHeight=10**6, imageWidth=10**6), "has 1000000 x 1000000 pixels"),
-        ('{"shapes": [], "imageHeight": 1e400, "imageWidth": 8}', "not a LabelMe file"),
-        ('{"shapes": ' + "[" * 100_000, "not a LabelMe file"),
-        ([1], "not a LabelMe file"),
-        (labelme(shapes=[3]), "not a LabelMe file"),
-        (labelme(shapes={"a": 3}), "not a LabelMe file"),
-        (labelme(shapes=[{"label": "a", "points": [[10**400, 1]]}]), "not a LabelMe file"),
+        (labelme(imageHeight=-5), "found -5 rows|found -5 x 8"),
+        (labelme(imageHeight=10**6, imageWidth=10**6), "found 1000000 x 1000000"),
+        ('{"shapes": [], "imageHeight": 1e400, "imageWidth": 8}', "expected a LabelMe file"),
+        ('{"shapes": ' + "[" * 100_000, "expected a LabelMe file"),
+        ([1], "expected a LabelMe file"),
+        (labelme(shapes=[3]), "expected a LabelMe file"),
+        (labelme(shapes={"a": 3}), "expected a LabelMe file"),
+        (labelme(shapes=[{"label": "a", "points": [[10**400, 1]]}]), "expected a LabelMe file"),
         (labelme(shapes=[{"label": "a", "points": [[float("nan"), 1]]}]), "are no numbers"),
-        (labelme(imageHeight="eight"), "not a LabelMe file"),
+        (labelme(imageHeight="eight"), "expected a LabelMe file"),
     ],
 )
 def test_label_files_of_anything_are_refused(content: object, why: str) -> None:
@@ -273,7 +273,7 @@ def test_pictures_that_are_programs_are_not_run() -> None:
     "error", [RuntimeError("wrong signature\nat 3"), KeyError("data"), zlib.error()]
 )
 def test_what_libraries_raise_is_told_with_its_cause(error: Exception) -> None:
-    why = r"^x\.h5 could not be read \(.+\): copy or"
+    why = r"^x\.h5: could not be read \(.+\); copy or"
     with pytest.raises(InputError, match=why) as told, reading("x.h5"):
         raise error
     assert told.value.__cause__ is error

@@ -14,8 +14,9 @@ import scipy.io
 import spectral
 import tensorstore as ts
 
+from dgc_jax.data.find import find_scenes
 from dgc_jax.data.others import what_else
-from dgc_jax.data.scenes import find_scenes, open_scenes
+from dgc_jax.data.scenes import open_scenes
 from dgc_jax.errors import InputError
 
 SIZE = (6, 5)
@@ -205,7 +206,7 @@ def test_a_companion_that_some_scenes_lack_is_refused_with_their_names(tmp_path,
         if (option, name) != ("mask", "b"):
             PIL.Image.fromarray(np.full(SIZE, 255, np.uint8)).save(tmp_path / f"{name}_mask.png")
     given = {"white": "{stem}_white.hdr", "dark": "{stem}_dark.hdr", "mask": "{stem}_mask.png"}
-    with pytest.raises(InputError, match=rf"{option} .* is missing for 1 of 3 scenes: b;"):
+    with pytest.raises(InputError, match=rf"{option}=.*: is missing for 1 of 3 scenes: b;"):
         open_scenes(str(tmp_path), **given)
     whole = open_scenes([str(tmp_path / "a.hdr"), str(tmp_path / "c.hdr")], **given)
     assert [scene.cube.name for scene in whole] == ["a", "c"]
@@ -213,7 +214,7 @@ def test_a_companion_that_some_scenes_lack_is_refused_with_their_names(tmp_path,
 
 def test_a_companion_that_no_scene_has_is_refused_and_an_empty_one_is_none(tmp_path):
     path = envi(tmp_path, "a")
-    with pytest.raises(InputError, match=r"mask \{stem\}_maks\.png is missing for the scene: a;"):
+    with pytest.raises(InputError, match=r"mask=\{stem\}_maks\.png: is missing for the scene: a;"):
         open_scenes(path, mask="{stem}_maks.png")
     assert open_scenes(path, mask="")[0].cube.mask is None
 

@@ -133,7 +133,7 @@ def test_inspect_prints_the_table_of_a_folder_and_a_picture_of_one_scene(
     assert done.exit_code == 2
     done = CliRunner().invoke(main, ["inspect", str(folder), "--png", str(picture)])
     assert done.exit_code == 2
-    assert "take one scene" in done.output
+    assert "--png, --show, --verify: expected one scene" in done.output
 
 
 def test_a_scale_overrules_that_of_the_file(tmp_path: pathlib.Path) -> None:

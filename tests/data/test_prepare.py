@@ -9,6 +9,7 @@ import pytest
 import tensorstore as ts
 
 from dgc_jax.data import prepare as preparing
+from dgc_jax.data.bands import Bands
 from dgc_jax.data.cube import open_cube
 from dgc_jax.data.prepare import create_store, prepare, store_path, why_unprepared
 from dgc_jax.errors import InputError
@@ -158,9 +159,7 @@ def test_a_scene_of_other_options_is_written_anew_and_says_why(tmp_path, scene, 
         "wavelengths": lambda: open_cube(scene, wavelengths=CENTRES),
         "axes": lambda: open_cube(scene, axes="crb"),
         "another scene": lambda: open_cube(tmp_path / "b" / "scene.npy"),
-        "bands": lambda: dataclasses.replace(
-            open_cube(scene), bands=np.array([2, 3]), shape=(70, 45, 2)
-        ),
+        "bands": lambda: dataclasses.replace(open_cube(scene), bands=Bands(np.array([2, 3]), None)),
     }[what]()
     told = {"another scene": f"scene is {tmp_path}/b/scene.npy, was {scene}"}
     assert told.get(what, what) in str(why_unprepared(cube, out))

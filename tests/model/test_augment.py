@@ -207,9 +207,9 @@ def test_views_sharded_over_two_devices_change_as_on_one():
 
 
 def test_strengths_out_of_range_are_refused_by_name():
-    with pytest.raises(InputError, match=r"augment\.flip must be a number of 0 to 1, but is 1\.5"):
+    with pytest.raises(InputError, match=r"augment\.flip: expected a number of 0 to 1, found 1\.5"):
         Augment(flip=1.5)
-    with pytest.raises(InputError, match=r"augment\.noise must be a number of at least 0"):
+    with pytest.raises(InputError, match=r"augment\.noise: expected a number of at least 0"):
         Augment(noise=-0.1)
     with pytest.raises(InputError, match=r"augment\.gain"):
         Augment(gain=float("nan"))

@@ -121,12 +121,12 @@ def test_log_turns_a_gain_into_an_offset_and_survives_dark_noise(sample):
 
 
 def test_an_unknown_kind_is_refused_with_the_choices(sample):
-    with pytest.raises(InputError, match=r"data\.normalisation: .*global, band, snv.*'zscore'"):
+    with pytest.raises(InputError, match=r"kind: .*global, band, snv.*'zscore'"):
         fit(sample[0], sample[1], kind="zscore")
 
 
 def test_a_sample_without_valid_pixels_is_refused(sample):
-    with pytest.raises(InputError, match=r"data\.scenes: expected valid pixels, found none"):
+    with pytest.raises(InputError, match=r"crops: expected valid pixels, found none"):
         fit(sample[0], np.zeros_like(sample[1]), wavelengths=VNIR)
 
 
@@ -169,7 +169,7 @@ def test_units_make_no_difference(factor, kind):
 
 @pytest.mark.parametrize("kind", ["snv", "l2"])
 def test_one_band_that_its_normalisation_makes_all_alike_is_refused(kind):
-    with pytest.raises(InputError, match=rf"data\.normalisation: .* after '{kind}' \(1 bands"):
+    with pytest.raises(InputError, match=rf"kind: .* after '{kind}' \(1 bands"):
         fit(halves(1), EVERYWHERE, kind=kind)
 
 

@@ -102,7 +102,7 @@ def test_speckle_is_refused_and_nothing_is_left(
     labels: np.ndarray, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(geojson, "LARGEST", 10)
-    with pytest.raises(InputError, match=r"at most 10 regions, found more; take out .* --sieve"):
+    with pytest.raises(InputError, match=r"at most 10 regions, found more; take out .* by sieve="):
         geojson.write_geojson(tmp_path / "a.geojson", labels, NAMES, COLOURS)
     assert not list(tmp_path.iterdir())
 

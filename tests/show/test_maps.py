@@ -218,7 +218,7 @@ def test_an_older_zarr_map_is_replaced_but_no_other_folder(tmp_path):
     np.testing.assert_array_equal(_read_zarr(tmp_path / "map").read().result(), LABELS)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").touch()
-    with pytest.raises(InputError, match="thesis exists and is no zarr array"):
+    with pytest.raises(InputError, match="thesis: exists and is no zarr array"):
         maps.write_zarr(tmp_path / "thesis", LABELS, NAMES, colours(3))
     assert (tmp_path / "thesis" / "chapter").exists()
     assert sorted(os.listdir(tmp_path)) == ["map", "thesis"]
@@ -241,7 +241,7 @@ def _writers():
 @pytest.mark.parametrize("kind", sorted(_writers()))
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, kind):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match=r"file/map.* cannot be written .*output folder"):
+    with pytest.raises(InputError, match=r"file/map.*: cannot be written .*output folder"):
         _writers()[kind](tmp_path / "file" / "map")
     assert (tmp_path / "file").read_text() == "in the way"
 
@@ -270,7 +270,7 @@ def test_a_failed_write_leaves_the_older_file_as_it_was(tmp_path):
 
 def test_a_file_cannot_take_the_place_of_a_folder(tmp_path):
     (tmp_path / "map.png").mkdir()
-    with pytest.raises(InputError, match=r"map.png cannot be written"):
+    with pytest.raises(InputError, match=r"map.png: cannot be written"):
         maps.write_png(tmp_path / "map.png", LABELS, colours(3))
 
 

@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path, kind):
         "areas": lambda: tables.write_areas_csv(path, []),
         "plot": lambda: tables.plot_spectra(path, WAVELENGTHS, spectra, NAMES, colours(4)),
     }
-    with pytest.raises(InputError, match=r"file/table cannot be written"):
+    with pytest.raises(InputError, match=r"file/table: cannot be written"):
         write[kind]()
 
 

@@ -428,7 +428,7 @@ def test_second_process_in_a_workdir_is_refused_and_told_who_is_there(
 ) -> None:
     with (
         alone(tmp_path, "--workdir"),
-        pytest.raises(InputError, match=f"--workdir={tmp_path}: .*found process {os.getpid()} on"),
+        pytest.raises(InputError, match=f"workdir={tmp_path}: .*found process {os.getpid()} on"),
     ):
         run(tiny_run.config(), str(tmp_path))
     assert not list(tmp_path.iterdir())

@@ -86,7 +86,7 @@ def packing(
     if offset is None:
         offset = 0.0
     if np.any(~np.isfinite(offset)):
-        raise InputError(f"{where} has add_offset {offset}; it must be finite: correct it.")
+        raise InputError(where, expected="a finite add_offset", found=offset, remedy="correct it")
     other = numbers(find(attributes, "offset"))
     if find(attributes, "add_offset") is None and other is not None and other.any():
         notes.append(f"{where} has offset {text(find(attributes, 'offset'))}: not applied.")
@@ -242,7 +242,7 @@ def _factor(
         return 1.0
     if not (np.isfinite(factor).all() and np.all(np.asarray(factor) > 0)):
         shown = f"{factor:g}" if np.ndim(factor) == 0 else f"{np.asarray(factor).min():g} and more"
-        raise InputError(f"{where} has {name} {shown}; it must be positive: correct it.")
+        raise InputError(where, expected=f"a positive {name}", found=shown, remedy="correct it")
     smallest, largest = float(np.min(factor)), float(np.max(factor))
     if divides and largest < 1:
         divides = False
@@ -268,8 +268,10 @@ def _per_band(
         return None
     if listed.size not in (1, bands):
         raise InputError(
-            f"{where} has {listed.size} entries of {name} for {bands} bands: expected one, or one "
-            "a band; correct the attribute."
+            where,
+            expected=f"one {name}, or one a band of {bands}",
+            found=f"{listed.size} entries",
+            remedy="correct the attribute",
         )
     listed = listed.astype(np.float64)
     return float(listed[0]) if (listed == listed[0]).all() else listed

@@ -49,14 +49,18 @@ def _read(path: str, variable: str | None, axes: str | None) -> tuple[str, Raw]:
         return "zarr", zarr.read(path, variable=variable, axes=axes)
     if path.startswith(MEMORY):
         raise InputError(
-            f"{path} was handed over in memory, so no file of it is known: give the scene itself, "
-            "or the path of its file."
+            path,
+            found="was handed over in memory, so no file of it is known",
+            remedy="give the scene itself, or the path of its file",
         )
     if not os.path.exists(path):
-        raise InputError(f"{path} does not exist: check the path.")
+        raise InputError(path, found="does not exist", remedy="check the path")
     if os.path.isdir(path):
         raise InputError(
-            f"{path} is a folder, but not of a zarr, zarr3 or n5 array: give one scene in it."
+            path,
+            expected="a zarr, zarr3 or n5 array",
+            found="a folder of something else",
+            remedy="give one scene in it",
         )
     lower = path.lower()
     if lower.endswith(".mat"):
@@ -73,9 +77,10 @@ def _read(path: str, variable: str | None, axes: str | None) -> tuple[str, Raw]:
     if suffix == ".hdr" or suffix in envi.DATA_SUFFIXES or envi.find_header(path) is not None:
         return "ENVI", envi.read(path, variable=variable, axes=axes)
     raise InputError(
-        f"{path} is of no known format: expected ENVI (.hdr beside the data), "
-        f"{', '.join(_SUFFIXES)}, or a URL of zarr or n5; export it as "
-        "one of these."
+        path,
+        expected=f"ENVI (.hdr beside the data), {', '.join(_SUFFIXES)}, or a URL of zarr or n5",
+        found="no known format",
+        remedy="export it as one of these",
     )
 
 

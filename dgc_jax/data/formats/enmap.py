@@ -53,7 +53,9 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     """
     metadata = metadata_path(path)
     if metadata is None:
-        raise InputError(f"{path} has no {METADATA} beside it: copy the whole product.")
+        raise InputError(
+            path, expected=f"{METADATA} beside it", found="none", remedy="copy the whole product"
+        )
     raw = geotiff.read(_image(metadata), variable=variable, axes=axes)
     bands = raw.store.shape[2]
     try:
@@ -63,18 +65,24 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         gain, offset = _numbers(listed, "GainOfBand"), _numbers(listed, "OffsetOfBand")
     except (OSError, ElementTree.ParseError, ValueError) as error:
         raise InputError(
-            f"{metadata} cannot be read as EnMAP metadata ({error}): copy or download it again."
+            metadata,
+            found=f"cannot be read as EnMAP metadata ({error})",
+            remedy="copy or download it again",
         ) from error
     if len(wavelengths) != bands:
         raise InputError(
-            f"{metadata} lists {len(wavelengths)} bands, but the image beside it has {bands}: "
-            "copy both files of one L2A product."
+            metadata,
+            expected=f"the {bands} bands of the image beside it",
+            found=f"{len(wavelengths)} bands",
+            remedy="copy both files of one L2A product",
         )
     if (gain != gain[0]).any() or gain[0] <= 0 or offset.any():
         raise InputError(
-            f"{metadata} has gains of {gain.min():g} to {gain.max():g} and offsets of "
-            f"{offset.min():g} to {offset.max():g}: expected one positive gain and no offset, as "
-            "in L2A products, so give one of these."
+            metadata,
+            expected="one positive gain and no offset, as in L2A products",
+            found=f"gains of {gain.min():g} to {gain.max():g} and offsets of {offset.min():g} "
+            f"to {offset.max():g}",
+            remedy="give one of these",
         )
     doubled = _doubled(root, wavelengths)
     constant = np.zeros(bands, bool)
@@ -105,8 +113,10 @@ def _image(metadata: str) -> str:
         if _IMAGE.search(path):
             return path
     raise InputError(
-        f"{metadata} has no GeoTIFF image beside it: expected {os.path.basename(stem)}"
-        "-SPECTRAL_IMAGE.TIF; copy it too, or give the header of an ENVI image."
+        metadata,
+        expected=f"a GeoTIFF image beside it, {os.path.basename(stem)}-SPECTRAL_IMAGE.TIF",
+        found="none",
+        remedy="copy it too, or give the header of an ENVI image",
     )
 
 

@@ -45,14 +45,18 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     for option, value in (("variable", variable), ("axes", axes)):
         if value is not None:
             raise InputError(
-                f"{path} is an ENVI file, whose header says what it holds: leave "
-                f"{option}={value!r} out."
+                path,
+                found="is an ENVI file, whose header says what it holds",
+                remedy=f"leave {option}={value!r} out",
             )
     header_path = find_header(path)
     if header_path is None:
         raise InputError(
-            f"{path} has no ENVI header beside it: expected {os.path.basename(path)}.hdr or the "
-            "same name ending in .hdr, so copy the header too."
+            path,
+            expected=f"an ENVI header beside it, {os.path.basename(path)}.hdr or the same name "
+            "ending in .hdr",
+            found="none",
+            remedy="copy the header too",
         )
     header = read_header(header_path)
     notes: list[str] = []
@@ -62,8 +66,10 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     interleave = _text(header, "interleave").lower()
     if interleave not in _INTERLEAVES:
         raise InputError(
-            f"{header_path}: interleave must be bil, bip or bsq, but it is "
-            f"{interleave or 'missing'!r}: correct the header."
+            header_path,
+            expected="interleave bil, bip or bsq",
+            found=repr(interleave or "missing"),
+            remedy="correct the header",
         )
     _refuse_unsupported(header_path, header)
 
@@ -124,8 +130,10 @@ def _count(path: str, header: Mapping[str, Any], key: str, default: int | None =
         return default
     if not text.isdecimal() or (int(text) == 0 and default is None):
         raise InputError(
-            f"{path}: {key!r} must be a whole number, but it is {text or 'missing'!r}: correct the "
-            "header."
+            path,
+            expected=f"{key!r} to be a whole number",
+            found=repr(text or "missing"),
+            remedy="correct the header",
         )
     return int(text)
 
@@ -134,15 +142,19 @@ def _dtype(path: str, header: Mapping[str, Any], notes: list[str]) -> np.dtype:
     code = _text(header, "data type")
     if code not in _TYPES:
         raise InputError(
-            f"{path}: 'data type' must be one of ENVI's real types ({', '.join(_TYPES)}), but it "
-            f"is {code or 'missing'!r}: correct the header or export real numbers."
+            path,
+            expected=f"'data type' to be one of ENVI's real types ({', '.join(_TYPES)})",
+            found=repr(code or "missing"),
+            remedy="correct the header or export real numbers",
         )
     dtype = np.dtype(_TYPES[code])
     order = _text(header, "byte order")
     if order not in ("", "0", "1"):
         raise InputError(
-            f"{path}: 'byte order' must be 0 (little endian) or 1 (big endian), but it is "
-            f"{order!r}: correct the header."
+            path,
+            expected="'byte order' to be 0 (little endian) or 1 (big endian)",
+            found=repr(order),
+            remedy="correct the header",
         )
     if not order and dtype.itemsize > 1:
         notes.append("The header has no byte order: little endian assumed.")
@@ -151,13 +163,16 @@ def _dtype(path: str, header: Mapping[str, Any], notes: list[str]) -> np.dtype:
 
 def _refuse_unsupported(path: str, header: Mapping[str, Any]) -> None:
     if "spectral library" in _text(header, "file type").lower():
-        raise InputError(f"{path} describes a spectral library, not an image: give an image.")
+        raise InputError(
+            path, expected="an image", found="a spectral library", remedy="give an image"
+        )
     for key in ("file compression", "major frame offsets", "minor frame offsets"):
         values = _numbers(header.get(key))
         if values is not None and values.any():
             raise InputError(
-                f"{path}: {key!r} is set, which is not supported: export the image as a plain "
-                "ENVI file."
+                path,
+                found=f"{key!r} is set, which is not supported",
+                remedy="export the image as a plain ENVI file",
             )
 
 
@@ -180,15 +195,21 @@ def _find_data(header_path: str, expected: int, notes: list[str]) -> str:
         others = [name for name in _siblings(stem) if os.path.getsize(name) == expected]
         if len(others) > 1:
             raise InputError(
-                f"{header_path} has {len(others)} files of {expected} bytes beside it that may be "
-                f"its data ({', '.join(map(os.path.basename, others))}): give the data file."
+                header_path,
+                expected="one file beside it that may be its data",
+                found=f"{len(others)} of {expected} bytes "
+                f"({', '.join(map(os.path.basename, others))})",
+                remedy="give the data file",
             )
         right = others or usual
     if not right:
         raise InputError(
-            f"{header_path} has no data file beside it: expected {os.path.basename(stem)}, alone "
-            f"or with an ending ({' '.join(s for s in DATA_SUFFIXES if s)} or another, if it has "
-            f"{expected} bytes); copy the data file too."
+            header_path,
+            expected=f"a data file beside it, {os.path.basename(stem)}, alone or with an ending "
+            f"({' '.join(s for s in DATA_SUFFIXES if s)} or another, if it has "
+            f"{expected} bytes)",
+            found="none",
+            remedy="copy the data file too",
         )
     if len(right) > 1:
         rest = ", ".join(os.path.basename(name) for name in right[1:])
@@ -222,12 +243,13 @@ def _check_size(
     found = os.path.getsize(data_path)
     if found != expected:
         lines = max(0, found - offset) / line
+        why = "it was cut short, so copy it again" if found < expected else "it is too long"
         raise InputError(
-            f"{data_path}: its header promises {expected} bytes ({rows} lines x {columns} samples "
-            f"x {bands} bands of {dtype.name}, after {offset} bytes), but the file has {found} "
-            f"bytes ({lines:.6g} lines): "
-            + ("it was cut short, so copy it again" if found < expected else "it is too long")
-            + f", or correct {os.path.basename(header_path)}."
+            data_path,
+            expected=f"{expected} bytes ({rows} lines x {columns} samples x {bands} bands of "
+            f"{dtype.name}, after {offset} bytes) as its header promises",
+            found=f"{found} bytes ({lines:.6g} lines)",
+            remedy=f"{why}, or correct {os.path.basename(header_path)}",
         )
 
 

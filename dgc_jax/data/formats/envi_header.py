@@ -37,12 +37,15 @@ def read_header(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             content = file.read()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InputError(path, found=f"cannot be read ({error.strerror})") from error
     # Not splitlines(), for which some letters of latin-1 end a line.
     lines = [line.strip() for line in re.split(r"\r\n|\r|\n", _decoded(content))]
     if not lines or not lines[0].upper().startswith("ENVI"):
         raise InputError(
-            f"{path} is not an ENVI header: expected its first line to be 'ENVI'; check the file."
+            path,
+            expected="an ENVI header, of which the first line is 'ENVI'",
+            found="another",
+            remedy="check the file",
         )
     header: dict[str, Any] = {}
     rest = iter([line for line in lines[1:] if line and not line.startswith(";")])
@@ -96,8 +99,9 @@ def _braces(path: str, key: str, value: str, rest: Iterator[str]) -> tuple[str, 
             return text[1:-1].strip(), line or ""
         if line is None or (field and key != "description"):
             raise InputError(
-                f"{path} cannot be parsed as an ENVI header: check that every '{{' is closed "
-                f"(that of {key!r} is not)."
+                path,
+                found="cannot be parsed as an ENVI header",
+                remedy=f"check that every '{{' is closed (that of {key!r} is not)",
             )
         text += "\n" + line
 

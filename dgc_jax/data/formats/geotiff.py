@@ -45,7 +45,9 @@ def import_rasterio(task: str) -> ModuleType:
         import rasterio  # only here: it is an extra, and GDAL takes time to load
     except ImportError as error:
         raise InputError(
-            f"{task} needs rasterio, which is not installed: pip install 'dgc_jax[geo]'."
+            task,
+            found="needs rasterio, which is not installed",
+            remedy="pip install 'dgc_jax[geo]'",
         ) from error
     return rasterio
 
@@ -65,8 +67,9 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     for option, value in (("variable", variable), ("axes", axes)):
         if value is not None:
             raise InputError(
-                f"{path} is a GeoTIFF, which says itself what it holds: leave "
-                f"{option}={value!r} out."
+                path,
+                found="is a GeoTIFF, which says itself what it holds",
+                remedy=f"leave {option}={value!r} out",
             )
     rasterio = import_rasterio(f"Reading {path}")
     notes: list[str] = []
@@ -81,12 +84,18 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
             geo = _georeference(image, notes)
     except rasterio.errors.RasterioError as error:
         raise InputError(
-            f"{path} could not be opened as a GeoTIFF ({str(error).splitlines()[0].rstrip('.')}): "
-            "it is of another format or cut short; copy or download it again."
+            path,
+            found="could not be opened as a GeoTIFF "
+            f"({str(error).splitlines()[0].rstrip('.')}), so it is of another format or "
+            "cut short",
+            remedy="copy or download it again",
         ) from error
     if image.dtypes[0].startswith("complex"):
         raise InputError(
-            f"{path} holds {image.dtypes[0]} numbers: expected real ones, so export those."
+            path,
+            expected="real numbers",
+            found=f"{image.dtypes[0]} numbers",
+            remedy="export real ones",
         )
     dtype = np.dtype(image.dtypes[0])
     alpha = [b.number for b in bands if b.alpha and not geotiff_tags.is_spectral(b)]
@@ -118,7 +127,9 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     gain = np.array([band.scale for band in bands])
     offset = np.array([band.offset for band in bands])
     if not (np.isfinite(gain).all() and np.isfinite(offset).all() and (gain > 0).all()):
-        raise InputError(f"{path} has scales {image.scales}: they must be positive; correct them.")
+        raise InputError(
+            path, expected="positive scales", found=image.scales, remedy="correct them"
+        )
     ignored = [band.nodata for band in bands]
     domains = [geotiff_tags.plain(image.tags(ns=domain)) for domain in ("ENVI", None)]
     wavelengths, more = geotiff_tags.wavelengths(bands, domains, listed)
@@ -161,8 +172,10 @@ def _pages(path: str, rasterio: ModuleType, image: Any, notes: list[str]) -> lis
         return []
     listed = ", ".join(dict.fromkeys(f"{h} x {w} x {n} {kind}" for h, w, n, kind in kinds))
     raise InputError(
-        f"{path} has {len(names)} pages (rows x columns x bands: {listed}), and only pages of one "
-        "band and of one size can be the bands of a scene: save it as one image of many bands."
+        path,
+        expected="one image, or pages of one band and of one size as the bands of a scene",
+        found=f"{len(names)} pages (rows x columns x bands: {listed})",
+        remedy="save it as one image of many bands",
     )
 
 
@@ -179,8 +192,10 @@ def _refuse_hidden_pages(path: str, image: Any, pages: int) -> None:
         number = round(total / (image.height * image.width * image.count))
     if number > max(pages, 1):
         raise InputError(
-            f"{path} says that it holds {number} images, but only {max(pages, 1)} can be found as "
-            "pages: save it as one image of many bands."
+            path,
+            expected=f"the {number} images that it says it holds",
+            found=f"{max(pages, 1)} as pages",
+            remedy="save it as one image of many bands",
         )
 
 

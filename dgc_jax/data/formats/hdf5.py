@@ -198,19 +198,23 @@ def _values(path: str, dataset: h5py.Dataset) -> tuple[str, np.ndarray, str | No
 def open_file(path: str) -> h5py.File:
     """Opens an HDF5 file for reading; it is closed with the last object that refers to it."""
     if not os.path.isfile(path):
-        raise InputError(f"{path} does not exist or is not a file.")
+        raise InputError(path, found="does not exist or is not a file", remedy="check the path")
     try:
         return h5py.File(path, "r")
     except OSError as error:
         if _is_classic_netcdf(path):
             raise InputError(
-                f"{path} is a classic NetCDF file, and only NetCDF4 can be read: convert it, for "
-                "example with `nccopy -k nc4`."
+                path,
+                expected="NetCDF4",
+                found="a classic NetCDF file",
+                remedy="convert it, for example with `nccopy -k nc4`",
             ) from error
         reason = str(error).removeprefix("Unable to synchronously open file ").strip("()")
         raise InputError(
-            f"{path} could not be opened as HDF5 ({reason}): it is of another format or cut short; "
-            "copy or download it again."
+            path,
+            found=f"could not be opened as HDF5 ({reason}), so it is of another format or cut "
+            "short",
+            remedy="copy or download it again",
         ) from error
 
 
@@ -300,15 +304,17 @@ def check(path: str, dataset: h5py.Dataset) -> None:
     outside += [part.file_name for part in parts if part.file_name != "."]
     if outside:
         raise InputError(
-            f"{name} takes its numbers from other files ({outside[0]}), which is not "
-            "followed: copy it into one file, for example with h5repack or h5py."
+            name,
+            found=f"takes its numbers from other files ({outside[0]}), which is not followed",
+            remedy="copy it into one file, for example with h5repack or h5py",
         )
     for part in parts:
         inner = dataset.file.get(part.dset_name)
         if not isinstance(inner, h5py.Dataset) or inner.is_virtual:
             raise InputError(
-                f"{name} is put together from {part.dset_name}, which is no plain dataset: copy "
-                "it into one file, for example with h5py."
+                name,
+                found=f"is put together from {part.dset_name}, which is no plain dataset",
+                remedy="copy it into one file, for example with h5py",
             )
         check(path, inner)
     if dataset.chunks:
@@ -328,8 +334,10 @@ def _check_filters(path: str, dataset: h5py.Dataset) -> None:
         code, _, _, label = creation.get_filter(place)
         if not h5py.h5z.filter_avail(code):
             raise InputError(
-                f"{path}: {dataset.name} is compressed with {label.decode() or code}, which this "
-                "HDF5 library does not have: rewrite it with gzip, for example with h5repack."
+                path,
+                found=f"{dataset.name} is compressed with {label.decode() or code}, which this "
+                "HDF5 library does not have",
+                remedy="rewrite it with gzip, for example with h5repack",
             )
 
 

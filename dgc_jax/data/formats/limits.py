@@ -51,8 +51,10 @@ def check_chunk(
         why = f"its files have {_bytes(on_disk)}"
     if why is not None:
         raise InputError(
-            f"{what} has chunks of {' x '.join(map(str, chunk))} numbers ({_bytes(size)}), but "
-            f"{why}: write it with smaller chunks."
+            what,
+            found=f"has chunks of {' x '.join(map(str, chunk))} numbers ({_bytes(size)}), but "
+            f"{why}",
+            remedy="write it with smaller chunks",
         )
 
 
@@ -73,14 +75,18 @@ def check_whole(what: str, shape: Sequence[int], itemsize: int, stored: int | No
         return
     if size > available() / 2:
         raise InputError(
-            f"{what} has {' x '.join(map(str, shape))} numbers, which take {_bytes(size)} of "
-            f"memory, and only {_bytes(available())} are free: convert it to a format that is read "
-            "in parts (ENVI, zarr, HDF5 or MATLAB 7.3)."
+            what,
+            found=f"has {' x '.join(map(str, shape))} numbers, which take {_bytes(size)} of "
+            f"memory, and only {_bytes(available())} are free",
+            remedy="convert it to a format that is read in parts (ENVI, zarr, HDF5 or MATLAB 7.3)",
         )
     if stored is not None and size > _RATIO * max(stored, 1):
         raise InputError(
-            f"{what} says that it has {' x '.join(map(str, shape))} numbers ({_bytes(size)}), but "
-            f"its file has {_bytes(stored)}: it is damaged, so copy it again."
+            what,
+            expected=f"the {' x '.join(map(str, shape))} numbers ({_bytes(size)}) that it says "
+            "it has",
+            found=f"{_bytes(stored)} in its file, so it is damaged",
+            remedy="copy it again",
         )
 
 
@@ -92,8 +98,10 @@ def check_image(what: str, rows: int, columns: int) -> None:
     """
     if rows < 1 or columns < 1 or rows * columns > 2**31:
         raise InputError(
-            f"{what}: expected between one and 2^31 pixels, found {rows} rows and {columns} "
-            "columns; correct it, or cut it into parts."
+            what,
+            expected="between one and 2^31 pixels",
+            found=f"{rows} rows and {columns} columns",
+            remedy="correct it, or cut it into parts",
         )
 
 

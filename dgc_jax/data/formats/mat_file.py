@@ -57,7 +57,7 @@ def open_variables(path: str) -> Variables:
         InputError: the file is not there, not MATLAB's, or cut short.
     """
     if not os.path.isfile(path):
-        raise InputError(f"{path} does not exist or is not a file.")
+        raise InputError(path, found="does not exist or is not a file", remedy="check the path")
     if h5py.is_hdf5(path):
         return _version_7_3(path)
     try:
@@ -66,8 +66,10 @@ def open_variables(path: str) -> Variables:
         listed = scipy.io.whosmat(path)
     except Exception as error:  # scipy lets through whatever the damage happened to trigger
         raise InputError(
-            f"{path} could not be read as a MATLAB file ({error}): it is of another format or cut "
-            "short; copy or download it again."
+            path,
+            found=f"could not be read as a MATLAB file ({error}), so it is of another format "
+            "or cut short",
+            remedy="copy or download it again",
         ) from error
     plain = {name: shape for name, shape, kind in listed if kind in _NUMERIC}
     flags = {name: shape for name, shape, kind in listed if kind in ("logical", "sparse")}
@@ -90,7 +92,10 @@ def open_variables(path: str) -> Variables:
             array = array.toarray()
         if array.dtype.kind not in "iufb":
             raise InputError(
-                f"{path}: {name} holds {array.dtype.name} numbers, expected real ones."
+                path,
+                expected=f"real numbers in {name}",
+                found=f"{array.dtype.name} numbers",
+                remedy="save real ones",
             )
         return array
 
@@ -126,8 +131,9 @@ def _load_version_5(path: str, name: str) -> Any:
         return scipy.io.loadmat(path, variable_names=[name])[name]
     except Exception as error:  # as above: OSError, ValueError, TypeError, zlib.error, ...
         raise InputError(
-            f"{path} ends or is damaged within variable {name} ({error}): copy or download it "
-            "again."
+            path,
+            found=f"ends or is damaged within variable {name} ({error})",
+            remedy="copy or download it again",
         ) from error
 
 
@@ -244,5 +250,7 @@ def _full(path: str, name: str, group: h5py.Group, shape: tuple[int, ...]) -> np
         raise
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path}: the sparse matrix {name} is damaged ({error}): save it with full()."
+            path,
+            found=f"the sparse matrix {name} is damaged ({error})",
+            remedy="save it with full()",
         ) from error

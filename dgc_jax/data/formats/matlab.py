@@ -42,14 +42,18 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
     found = mat_file.open_variables(path)
     if not found.shapes:
         raise InputError(
-            f"{path} has no array of real numbers, also in its structs and cells; objects, tables "
-            "and sparse matrices are not read as cubes: save the cube as a plain array."
+            path,
+            expected="an array of real numbers, perhaps in its structs and cells",
+            found="none (objects, tables and sparse matrices are not read as cubes)",
+            remedy="save the cube as a plain array",
         )
     size, size_note = _image_size(found)
     matrices = {} if size is None else _pixel_matrices(found.shapes, math.prod(size))
     if axes is not None and "p" in axes:
         if sorted(axes) != ["b", "p"]:
-            raise InputError(f"axes={axes!r} is not understood: for a matrix give 'bp' or 'pb'.")
+            raise InputError(
+                f"axes={axes!r}", found="is not understood", remedy="for a matrix give 'bp' or 'pb'"
+            )
         name = variables.choose(
             path,
             found.shapes,
@@ -63,8 +67,10 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         return _read_matrix(path, found, name, matrices[name], size, size_note)
     if len(found.shapes[name]) == 2:
         raise InputError(
-            f"{path}: {name} {list(found.shapes[name])} is a matrix: to read it as pixels give "
-            f"axes='bp' or 'pb' and the image's size in companions {_COMPANIONS}."
+            path,
+            found=f"{name} {list(found.shapes[name])} is a matrix",
+            remedy="to read it as pixels give axes='bp' or 'pb' and the image's size in "
+            f"companions {_COMPANIONS}",
         )
     lists = _wavelength_lists(found, name)
     counts = {values.size for _, values, _ in lists}
@@ -139,14 +145,19 @@ def _read_matrix(
     shape = found.shapes[name]
     if size is None:
         raise InputError(
-            f"{path}: to read {name} {list(shape)} as pixels, the image's size must be in "
-            f"companions {_COMPANIONS}; the file holds {variables.listing(found.shapes)}."
+            path,
+            expected=f"the image's size in companions {_COMPANIONS}, to read {name} "
+            f"{list(shape)} as pixels",
+            found=variables.listing(found.shapes),
+            remedy="save them with it",
         )
     rows, columns = size
     if len(shape) != 2 or shape[axes.index("p")] != rows * columns:
         raise InputError(
-            f"{path}: {name} {list(shape)} cannot be read as axes={axes!r}: {size_note} say "
-            f"{rows} x {columns} = {rows * columns} pixels."
+            path,
+            found=f"{name} {list(shape)} cannot be read as axes={axes!r}, because {size_note} "
+            f"say {rows} x {columns} = {rows * columns} pixels",
+            remedy="correct them",
         )
     bands = shape[axes.index("b")]
     wavelengths, notes = variables.find_wavelengths(bands, _wavelength_lists(found, name))

@@ -22,19 +22,27 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         InputError: not a three-dimensional array of plain numbers, or cut short.
     """
     if variable is not None:
-        raise InputError(f"{path} holds one array without a name: leave variable={variable!r} out.")
+        raise InputError(
+            path, found="holds one array without a name", remedy=f"leave variable={variable!r} out"
+        )
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy parses headers with Python's own parser, which raises much
         raise InputError(
-            f"{path} cannot be opened as a NumPy array of plain numbers ({reason(error)}): "
-            "save it with numpy.save as one array of a numeric type."
+            path,
+            found=f"cannot be opened as a NumPy array of plain numbers ({reason(error)})",
+            remedy="save it with numpy.save as one array of a numeric type",
         ) from error
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive of several arrays: save the cube with numpy.save.")
+        raise InputError(
+            path,
+            expected="one array",
+            found="an archive of several arrays",
+            remedy="save the cube with numpy.save",
+        )
     if array.dtype.kind not in "biufc":
         raise InputError(
-            f"{path} holds {array.dtype} values: expected numbers, so save only those."
+            path, expected="numbers", found=f"{array.dtype} values", remedy="save only numbers"
         )
     order, _ = variables.order_axes(path, "the array", array.shape, axes or "rcb", ())
     store = lazy.array_store(array.transpose([order.index(axis) for axis in "rcb"]))

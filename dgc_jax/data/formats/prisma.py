@@ -62,16 +62,20 @@ def read(path: str, file: h5py.File, fields: str) -> Raw:
         ]
     except KeyError as error:
         raise InputError(
-            f"{path} is a PRISMA product without {error.args[0]}: copy or download it again."
+            path,
+            found=f"is a PRISMA product without {error.args[0]}",
+            remedy="copy or download it again",
         ) from error
     sizes = [(cube.shape[0], cube.shape[2]) for cube in cubes]
     if sizes[0] != sizes[1] or any(
         len(listed) != cube.shape[1] for listed, cube in zip(centres, cubes, strict=True)
     ):
         raise InputError(
-            f"{path}: VNIR_Cube {list(cubes[0].shape)} and SWIR_Cube {list(cubes[1].shape)} do not "
-            f"fit each other or their {len(centres[0])} and {len(centres[1])} wavelengths: copy or "
-            "download it again."
+            path,
+            expected="VNIR_Cube and SWIR_Cube to fit each other and their wavelengths",
+            found=f"shapes {list(cubes[0].shape)} and {list(cubes[1].shape)}, "
+            f"{len(centres[0])} and {len(centres[1])} wavelengths",
+            remedy="copy or download it again",
         )
     # Ascending in each cube, without the bands that are not there.
     order = [np.argsort(listed, kind="stable") for listed in centres]

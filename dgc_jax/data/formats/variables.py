@@ -65,13 +65,17 @@ def choose(
         if len(within) == 1:
             return within[0]
         raise InputError(
-            f"{path} has no numeric variable {variable!r}: it holds {listing(shapes)}."
+            path,
+            expected=f"a numeric variable {variable!r}",
+            found=listing(shapes),
+            remedy="name one of these",
         )
     if len(candidates) != 1:
         found = "no" if not candidates else "more than one"
         raise InputError(
-            f"{path} has {found} {wanted}: name the one to read with variable=, "
-            f"out of {listing(shapes)}."
+            path,
+            found=f"has {found} {wanted}",
+            remedy=f"name the one to read with variable=, out of {listing(shapes)}",
         )
     return next(iter(candidates))
 
@@ -140,14 +144,18 @@ def order_axes(
     """
     if len(shape) != 3:
         raise InputError(
-            f"{path}: {name} has shape {list(shape)}, but a cube has three axes: name another "
-            "variable."
+            path,
+            expected=f"{name} to have three axes, as a cube has",
+            found=f"shape {list(shape)}",
+            remedy="name another variable",
         )
     if axes is not None:
         if sorted(axes) != sorted("rcb"):
             raise InputError(
-                f"axes={axes!r} does not say how {name} {list(shape)} of {path} lies: give the "
-                "letters r, c and b in the order of its axes, for example 'rcb' or 'brc'."
+                f"axes={axes!r}",
+                found=f"does not say how {name} {list(shape)} of {path} lies",
+                remedy="give the letters r, c and b in the order of its axes, for example 'rcb' "
+                "or 'brc'",
             )
         return axes, None
     named, note = dimensions.order(names)

@@ -76,8 +76,9 @@ def read(path: str, *, variable: str | None = None, axes: str | None = None) -> 
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} cannot be opened as a zarr, zarr3 or n5 array ({reason(error)}): check the "
-            "address."
+            path,
+            found=f"cannot be opened as a zarr, zarr3 or n5 array ({reason(error)})",
+            remedy="check the address",
         ) from error
 
     name = variable or "the array"
@@ -128,7 +129,10 @@ def read_map(
     """
     if not is_store(path):
         raise InputError(
-            f"{path} could not be opened as a zarr label map: it is a folder of something else."
+            path,
+            expected="a zarr label map",
+            found="a folder of something else",
+            remedy="check the path",
         )
     try:
         folder = _folder(path, variable or "")
@@ -145,7 +149,9 @@ def read_map(
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} could not be opened as a zarr label map ({reason(error)}): copy it again."
+            path,
+            found=f"could not be opened as a zarr label map ({reason(error)})",
+            remedy="copy it again",
         ) from error
     fill = [] if store.fill_value is None else [store.fill_value]
     missing = conventions.missing(values, about, fill)
@@ -198,8 +204,9 @@ def _refuse_links(folder: str) -> None:
             seen += 1
             if os.path.islink(path) and not os.path.realpath(path).startswith(home + os.sep):
                 raise InputError(
-                    f"{path} is a link to a file outside of its store, which is not followed: copy "
-                    "the store with what its links lead to (cp -rL)."
+                    path,
+                    found="is a link to a file outside of its store, which is not followed",
+                    remedy="copy the store with what its links lead to (cp -rL)",
                 )
         if seen > _LOOKED_AT:
             return
@@ -257,8 +264,10 @@ def _identify(folder: ts.KvStore) -> tuple[str | None, dict[str, Any]]:
     if (metadata := _read_json(folder, ".zgroup")) is not None:
         return None, metadata
     raise InputError(
-        f"{folder.url} holds none of {', '.join(_METADATA.values())} and .zgroup: expected the "
-        "folder of a zarr, zarr3 or n5 array or group, so check the path."
+        folder.url,
+        expected="the folder of a zarr, zarr3 or n5 array or group",
+        found=f"none of {', '.join(_METADATA.values())} and .zgroup in it",
+        remedy="check the path",
     )
 
 

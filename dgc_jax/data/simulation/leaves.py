@@ -82,15 +82,19 @@ class Leaves:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise InputError(
-                    f"{name} of the leaf scenes must lie between {least:.10g} and {most:.10g}, "
-                    f"but is {value}: choose a value within."
+                    f"{name} of the leaf scenes",
+                    expected=f"a number from {least:.10g} to {most:.10g}",
+                    found=value,
+                    remedy="choose a value within",
                 )
         most_ill = max(lesion_pixels(index, self) for index in range(self.scenes)) / self.size**2
         if most_ill > 0.16:
             raise InputError(
-                f"lesion_share {self.lesion_share} with healthy {self.healthy} would cover "
-                f"{most_ill:.0%} of a diseased scene, more than the 16 % that leaves have room "
-                "for: lower one of them."
+                "lesion_share=",
+                found=f"{self.lesion_share} with healthy= {self.healthy} would cover "
+                f"{most_ill:.0%} of a diseased scene, more than the 16 % that leaves have "
+                "room for",
+                remedy="lower one of them",
             )
 
 
@@ -254,8 +258,9 @@ def write(folder: str, parameters: Leaves, progress: bool = True) -> None:
                 _write_scene(folder, index, parameters)
     except OSError as error:
         raise InputError(
-            f"The leaf scenes cannot be written to {folder} ({error.strerror or error}): "
-            "free space there, or set DGC_CACHE to a folder that can be written."
+            folder,
+            found=f"the leaf scenes cannot be written ({error.strerror or error})",
+            remedy="free space there, or set DGC_CACHE to a folder that can be written",
         ) from error
 
 
@@ -279,8 +284,10 @@ def _claim(folder: str, parameters: Leaves) -> None:
     if not os.path.exists(note):
         if any(name.startswith("leaf_") for name in os.listdir(folder)):
             raise InputError(
-                f"{folder} holds leaf scenes without the {_PARAMETERS} that says of which "
-                "parameters they are: choose another folder or empty this one."
+                folder,
+                found=f"holds leaf scenes without the {_PARAMETERS} that says of which parameters "
+                "they are",
+                remedy="choose another folder or empty this one",
             )
         with whole(note) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.write(wanted)
@@ -288,8 +295,10 @@ def _claim(folder: str, parameters: Leaves) -> None:
         found = file.read()
     if found != wanted:
         raise InputError(
-            f"{note} describes leaf scenes of other parameters ({' '.join(found.split())}) than "
-            f"asked for ({' '.join(wanted.split())}): choose another folder or empty this one."
+            note,
+            expected=f"leaf scenes of the parameters {' '.join(wanted.split())}",
+            found=f"those of {' '.join(found.split())}",
+            remedy="choose another folder or empty this one",
         )
 
 

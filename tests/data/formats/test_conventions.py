@@ -247,10 +247,13 @@ def test_the_fill_value_of_a_zarr_array_is_no_data(tmp_path, driver):
 @pytest.mark.parametrize(
     ("attrs", "told"),
     [
-        ({"scale_factor": 0.0}, "scale_factor 0; it must be positive"),
-        ({"scale_factor": -1.0}, "scale_factor -1; it must be positive"),
-        ({"scale_factor": [1e-4] * 2 + [2e-4]}, f"3 entries of scale_factor for {BANDS} bands"),
-        ({"add_offset": [0.0, 1.0]}, f"2 entries of add_offset for {BANDS} bands"),
+        ({"scale_factor": 0.0}, "expected a positive scale_factor, found 0"),
+        ({"scale_factor": -1.0}, "expected a positive scale_factor, found -1"),
+        (
+            {"scale_factor": [1e-4] * 2 + [2e-4]},
+            f"one scale_factor, or one a band of {BANDS}, found 3 entries",
+        ),
+        ({"add_offset": [0.0, 1.0]}, f"one add_offset, or one a band of {BANDS}, found 2 entries"),
     ],
 )
 def test_scales_that_cannot_be_applied_are_refused(write, attrs, told):

@@ -235,16 +235,24 @@ def test_a_file_of_the_wrong_size_is_refused_with_both_sizes(tmp_path, change, l
 @pytest.mark.parametrize(
     ("pattern", "replacement", "message"),
     [
-        ("^interleave = bil", "interleave = bli", "interleave must be bil, bip or bsq.*'bli'"),
-        ("^interleave.*\n", "", "interleave must be .*'missing'"),
-        ("^samples.*\n", "", "'samples' must be a whole number.*'missing'"),
-        ("^lines = 5", "lines = five", "'lines' must be a whole number.*'five'"),
-        ("^bands = 4", "bands = 0", "'bands' must be a whole number.*'0'"),
-        ("^data type = 12", "data type = 6", "'data type' must be .*'6'"),
-        ("^byte order = 0", "byte order = 3", "'byte order' must be 0 .*'3'"),
+        (
+            "^interleave = bil",
+            "interleave = bli",
+            "expected interleave bil, bip or bsq, found 'bli'",
+        ),
+        ("^interleave.*\n", "", "expected interleave .*'missing'"),
+        ("^samples.*\n", "", "'samples' to be a whole number.*'missing'"),
+        ("^lines = 5", "lines = five", "'lines' to be a whole number.*'five'"),
+        ("^bands = 4", "bands = 0", "'bands' to be a whole number.*'0'"),
+        ("^data type = 12", "data type = 6", "'data type' to be .*'6'"),
+        ("^byte order = 0", "byte order = 3", "'byte order' to be 0 .*'3'"),
         ("^byte order = 0", "file compression = 1", "'file compression' is set"),
-        ("^file type.*", "file type = ENVI Spectral Library", "spectral library, not an image"),
-        ("^ENVI", "ENVY", "first line to be 'ENVI'"),
+        (
+            "^file type.*",
+            "file type = ENVI Spectral Library",
+            "expected an image, found a spectral library",
+        ),
+        ("^ENVI", "ENVY", "first line is 'ENVI'"),
         ("^bands = 4", "bands = 4\nwavelength = {1, 2", "every '{' is closed"),
     ],
 )
@@ -263,9 +271,9 @@ def test_a_pair_of_which_one_file_is_missing_is_refused_by_name(tmp_path):
     header = write(tmp_path, numbers())
     data = tmp_path / "scene.raw"
     moved = data.rename(tmp_path / "other.raw")
-    with pytest.raises(InputError, match=r"scene\.hdr has no data file beside it: expected scene"):
+    with pytest.raises(InputError, match=r"scene\.hdr: expected a data file beside it, scene"):
         open_cube(header)
-    with pytest.raises(InputError, match=r"other\.raw has no ENVI header beside it"):
+    with pytest.raises(InputError, match=r"other\.raw: expected an ENVI header beside it"):
         open_cube(moved)
 
 
@@ -408,7 +416,7 @@ def test_data_of_any_ending_are_found_by_their_size(tmp_path, ending):
     (tmp_path / "scene.png").write_bytes(b"quicklook")
     (tmp_path / "scene.txt").write_bytes(b"notes")
     if "." not in ending or ending.count(".") > 1:
-        with pytest.raises(InputError, match="no data file beside it"):
+        with pytest.raises(InputError, match="expected a data file beside it"):
             envi.read(str(header))
         return
     np.testing.assert_array_equal(stored(header), values)
@@ -432,7 +440,7 @@ def test_several_files_of_the_right_size_are_told(tmp_path):
     assert any("scene.raw is read; scene.img beside it is not" in note for note in raw.notes)
     (tmp_path / "scene.raw").rename(tmp_path / "scene.a")
     (tmp_path / "scene.img").rename(tmp_path / "scene.b")
-    with pytest.raises(InputError, match=r"2 files of 280 bytes .*scene\.a, scene\.b.*give the"):
+    with pytest.raises(InputError, match=r"found 2 of 280 bytes .*scene\.a, scene\.b.*give the"):
         envi.read(str(header))
     assert stored(tmp_path / "scene.b").shape == SHAPE
 

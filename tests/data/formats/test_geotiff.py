@@ -9,9 +9,9 @@ import rasterio.shutil
 import spectral.io.envi
 
 from dgc_jax.data.cube import open_cube
+from dgc_jax.data.find import find_scenes
 from dgc_jax.data.labels import read_labels
 from dgc_jax.data.prepare import prepare, store_path
-from dgc_jax.data.scenes import find_scenes
 from dgc_jax.errors import InputError
 from dgc_jax.show import maps, palette
 from dgc_jax.show.geotiff import georeference, write_geotiff
@@ -297,14 +297,14 @@ def test_a_label_map_has_labels_colours_names_and_no_data(tmp_path):
 def test_a_label_map_that_cannot_be_written_leaves_nothing_half_done(tmp_path):
     (tmp_path / "file").write_text("in the way")
     labels = np.ones((4, 4), "u1")
-    with pytest.raises(InputError, match=r"map\.tif cannot be written.*choose an output folder"):
+    with pytest.raises(InputError, match=r"map\.tif: cannot be written.*choose an output folder"):
         write_geotiff(tmp_path / "file" / "map.tif", labels, ["a"], palette.colours(1))
 
 
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        (CUBE.astype("c8"), r"holds complex64 numbers"),
+        (CUBE.astype("c8"), r"found complex64 numbers"),
         (None, r"could not be opened as a GeoTIFF"),
     ],
 )
@@ -321,7 +321,7 @@ def test_what_is_no_cube_is_refused_in_one_sentence(write, tmp_path, values, mat
 def test_a_file_cut_short_is_told_when_it_is_read(write):
     path = write(compress="deflate")
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(InputError, match=r"scene\.tif could not be read \(.*failed"):
+    with pytest.raises(InputError, match=r"scene\.tif: could not be read \(.*failed"):
         open_cube(path).read(0, 0, ROWS, COLUMNS)
 
 
@@ -333,10 +333,10 @@ def test_variable_and_axes_are_refused(write):
 def test_without_rasterio_one_sentence_says_what_to_install(write, tmp_path, monkeypatch):
     path = write()
     monkeypatch.setitem(sys.modules, "rasterio", None)
-    with pytest.raises(InputError, match=r"scene\.tif needs rasterio.*dgc_jax\[geo\]") as caught:
+    with pytest.raises(InputError, match=r"scene\.tif: needs rasterio.*dgc_jax\[geo\]") as caught:
         open_cube(path)
     assert "pip install 'dgc_jax[geo]'" in str(caught.value)
-    with pytest.raises(InputError, match=r"map\.tif needs rasterio.*dgc_jax\[geo\]"):
+    with pytest.raises(InputError, match=r"map\.tif: needs rasterio.*dgc_jax\[geo\]"):
         write_geotiff(tmp_path / "map.tif", np.ones((4, 4), "u1"), ["a"], palette.colours(1))
 
 

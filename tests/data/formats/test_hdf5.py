@@ -51,7 +51,7 @@ def test_a_dataset_is_named_by_its_path(path):
         InputError, match=r"more than one 3-D.*a/one \[9, 8, 6\], a/two \[9, 8, 6\]"
     ):
         hdf5.read(path)
-    with pytest.raises(InputError, match="no numeric variable 'three'"):
+    with pytest.raises(InputError, match="expected a numeric variable 'three', found a/one"):
         hdf5.read(path, variable="three")
 
 
@@ -78,10 +78,13 @@ def test_missing_value_is_the_fill_value_of_older_files_and_nan_needs_none(path)
 @pytest.mark.parametrize(
     ("attributes", "told"),
     [
-        ({"add_offset": np.inf}, "image has add_offset inf"),
-        ({"scale_factor": [0.1, 0.2]}, "image has 2 entries of scale_factor for 6 bands"),
-        ({"scale_factor": 0.0}, "image has scale_factor 0"),
-        ({"scale_factor": np.nan}, "image has scale_factor nan"),
+        ({"add_offset": np.inf}, "image: expected a finite add_offset, found inf"),
+        (
+            {"scale_factor": [0.1, 0.2]},
+            "image: expected one scale_factor, or one a band of 6, found 2 entries",
+        ),
+        ({"scale_factor": 0.0}, "image: expected a positive scale_factor, found 0"),
+        ({"scale_factor": np.nan}, "image: expected a positive scale_factor, found nan"),
     ],
 )
 def test_a_scale_that_cannot_be_applied_is_refused(path, attributes, told):

@@ -84,7 +84,7 @@ def test_descriptions_of_pages_are_their_wavelengths(tmp_path):
 )
 def test_pages_that_are_no_bands_of_one_image_are_refused(tmp_path, pages):
     save_pages(tmp_path / "a.tif", pages)
-    with pytest.raises(InputError, match=r"a\.tif has 2 pages .* save it as one image"):
+    with pytest.raises(InputError, match=r"a\.tif: .*, found 2 pages .* save it as one image"):
         open_cube(tmp_path / "a.tif")
 
 
@@ -105,7 +105,7 @@ def test_previews_are_no_bands(write, tmp_path):
 def test_pages_that_only_a_text_tells_are_refused(tmp_path, text):
     picture = PIL.Image.fromarray(np.ascontiguousarray(CUBE[:, :, 0]))
     picture.save(tmp_path / "a.tif", description=text)
-    with pytest.raises(InputError, match="says that it holds 12 images, but only 1"):
+    with pytest.raises(InputError, match="the 12 images that it says it holds, found 1 as pages"):
         open_cube(tmp_path / "a.tif")
 
 

@@ -235,9 +235,12 @@ def test_a_scene_is_seen_in_its_light():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"size": 8}, r"size of the leaf scenes must lie between 24 and 4096, but is 8"),
-        ({"scenes": 0}, r"scenes of the leaf scenes must lie between 1"),
-        ({"lesion_share": 0.5}, r"lesion_share of the leaf scenes must lie between 0 and 0.08"),
+        ({"size": 8}, r"size of the leaf scenes: expected a number from 24 to 4096, found 8"),
+        ({"scenes": 0}, r"scenes of the leaf scenes: expected a number from 1"),
+        (
+            {"lesion_share": 0.5},
+            r"lesion_share of the leaf scenes: expected a number from 0 to 0.08",
+        ),
         ({"lesion_share": 0.08, "healthy": 0.8}, r"lower one of them"),
     ],
 )
