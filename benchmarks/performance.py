@@ -9,19 +9,16 @@ what was measured on one machine stands beside what was measured on another.
 """
 
 import argparse
-import datetime
 import json
 import os
 import pathlib
-import platform
 import re
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from typing import Any
 
-from dgc_jax.files import replacing
+from benchmarks import bench
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -44,14 +41,9 @@ def device() -> dict[str, Any]:
     told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     kind, number, name = told.stdout.strip().splitlines()[-1].split("|")
     label = f"CPU, {os.cpu_count()} cores" if kind == "cpu" else f"{number} x {name}"
+    file = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") + ".json"
     packages = ("jax", "jaxlib", "numpy", "tensorstore")
-    return {
-        "device": label,
-        "file": re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") + ".json",
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "versions": {"Python": platform.python_version()} | {p: version(p) for p in packages},
-    }
+    return {"device": label, "file": file} | bench.here(*packages)
 
 
 def measure(script: str, small: bool) -> dict[str, Any]:
@@ -72,13 +64,9 @@ def table(result: dict[str, Any]) -> str:
     if rows:
         columns = list(dict.fromkeys(name for row in rows for name in row))
         lines += [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
-        cells = ([_cell(row.get(name)) for name in columns] for row in rows)
+        cells = ([bench.cell(row.get(name)) for name in columns] for row in rows)
         lines += [f"| {' | '.join(each)} |" for each in cells] + [""]
     return "\n".join(lines + [f"- {note}" for note in result["notes"]] + [""])
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def page(measured: list[dict[str, Any]]) -> str:
@@ -111,13 +99,9 @@ def main() -> None:
         tables = before.get("tables", {})
         for script in args.only.split(","):
             tables[script] = measure(script, args.small)
-            with replacing(str(path)) as temporary:
-                text = json.dumps(here | {"tables": tables}, indent=1)
-                pathlib.Path(temporary).write_text(text + "\n", encoding="utf-8")
+            bench.write(path, json.dumps(here | {"tables": tables}, indent=1) + "\n")
     paths = sorted(path for path in args.results.glob("*.json"))
-    text = page([json.loads(path.read_text(encoding="utf-8")) for path in paths])
-    with replacing(str(args.page)) as temporary:
-        pathlib.Path(temporary).write_text(text, encoding="utf-8")
+    bench.write(args.page, page([json.loads(path.read_text("utf-8")) for path in paths]))
     print(args.page)
 
 
