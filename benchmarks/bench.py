@@ -1,15 +1,33 @@
-"""What the benchmarks share: their arguments, what they print and write, calls that run alone."""
+"""What the benchmarks share: arguments, timing, what they print and write, calls that run alone."""
 
 import argparse
 import concurrent.futures
+import datetime
 import json
 import multiprocessing
-from collections.abc import Callable
+import os
+import pathlib
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import rich.console
 
 from dgc_jax.files import replacing
+
+
+def main(doc: str, measure: Callable[[bool], dict[str, Any]]) -> None:
+    """Measures, prints, and writes what was asked for.
+
+    Args:
+        doc: docstring of the benchmark's module.
+        measure: gives the table, `title`, `rows` and `notes`; told whether the input is tiny.
+    """
+    args = parser(doc).parse_args()
+    tell(measure(args.small), args.json)
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
@@ -23,14 +41,51 @@ def parser(doc: str) -> argparse.ArgumentParser:
 def tell(result: dict[str, Any], path: str | None) -> None:
     """Prints the rows and notes of a benchmark, and writes it as JSON if a path is given."""
     console = rich.console.Console()
-    for row in result["rows"]:
-        told = (f"{name} {f'{v:.4g}' if isinstance(v, float) else v}" for name, v in row.items())
-        console.print("  ".join(told), highlight=False, markup=False, soft_wrap=True)
-    for note in result["notes"]:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    rows = ("  ".join(f"{name} {cell(v)}" for name, v in row.items()) for row in result["rows"])
+    for line in (*rows, *result["notes"]):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if path:
-        with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1)
+        write(path, json.dumps(result, indent=1))
+
+
+def cell(value: Any) -> str:
+    """A value of a table as it is shown; None was not measured."""
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a whole file."""
+    with replacing(path) as temporary:
+        pathlib.Path(temporary).write_text(text, encoding="utf-8")
+
+
+def here(*packages: str) -> dict[str, Any]:
+    """What results are told with: the date, the machine, versions of Python and of packages."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "versions": {"Python": platform.python_version()} | {p: version(p) for p in packages},
+    }
+
+
+def in_turn(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, tuple[float, float]]:
+    """Median wall and CPU seconds of each call; they take turns, so that other load meets all.
+
+    The first turn, which compiles and fills caches, does not count.
+    """
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            call()
+            took = time.perf_counter() - wall, time.process_time() - cpu
+            if turn:
+                found[name].append(took)
+    median = statistics.median
+    return {
+        name: (median(wall for wall, _ in each), median(cpu for _, cpu in each))
+        for name, each in found.items()
+    }
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -38,3 +93,17 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Any:
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def configuration(small: bool) -> Any:
+    """The default configuration, for four clusters of the simulated scenes."""
+    from configs import default  # only here: not every benchmark has one
+
+    config = default.get_config()
+    config.clusters.final = 4
+    if small:
+        config.data.leaves.update(scenes=2, size=48)
+        config.data.update(crop=32, batch=2, sample=4)
+        config.clusters.train = 6
+        config.centroids.pixels = 500
+    return config

@@ -15,7 +15,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
+import spectral.io.envi
 
+from benchmarks import bench
 from dgc_jax.data.cube import open_cube
 from dgc_jax.data.prepare import prepare
 from dgc_jax.data.simulation import leaves
@@ -30,35 +32,17 @@ _SMALL = {"scenes": 2, "size": 48, "bands": 31}
 def segmenter(small: bool) -> "Segmenter":
     """A model of the default architecture for the bands of the scene."""
     # Only here: processes that read and do not compute start without JAX.
-    import jax
-
-    from configs import default
     from dgc_jax.apply.segmenter import Segmenter
     from dgc_jax.model.cluster_tree import ClusterTree
     from dgc_jax.show.palette import colours
     from dgc_jax.train import loop, options
-    from dgc_jax.train.state import create_state
 
-    config = default.get_config()
-    config.clusters.final = 4
+    config = bench.configuration(small)
     if small:
-        config.data.update(crop=32, batch=2, sample=4)
-        config.clusters.train = 6
-        config.centroids.pixels = 500
         config.data.scenes = leaves.ensure(leaves.Leaves(**_SMALL), progress=False)
     scenes = options.scenes(config)
-    crops, valid = loop.sample_crops(config, scenes)
     cube = scenes[0].cube
-    state = create_state(
-        jax.random.key(0),
-        options.recipe(config),
-        crops,
-        valid,
-        clusters=config.clusters.train,
-        wavelengths=cube.wavelengths,
-        bin_width=config.data.bin_width,
-        kind=config.data.normalisation,
-    )
+    state = loop.first_state(config, scenes, *loop.sample_crops(config, scenes))
     names = tuple(f"cluster {k}" for k in range(1, 5))
     leaf_ids = np.arange(config.clusters.train, dtype=np.uint8) % 4 + 1
     return Segmenter(
@@ -129,15 +113,21 @@ def write_header(header: str, shape: tuple[int, int, int], wavelengths: np.ndarr
         "byte order": 0,
         "reflectance scale factor": leaves.SCALE,
         "wavelength units": "nm",
-        "wavelength": "{" + ", ".join(f"{w:g}" for w in wavelengths) + "}",
+        "wavelength": [f"{w:g}" for w in wavelengths],
     }
-    text = "".join(f"{name} = {value}\n" for name, value in fields.items())
-    pathlib.Path(header).write_text(f"ENVI\n{text}", encoding="ascii")
+    spectral.io.envi.write_envi_header(header, fields)
 
 
 def data_file(header: str) -> str:
     """The data beside a header."""
     return header.removesuffix(".hdr") + ".bil"
+
+
+def files(path: str) -> list[str]:
+    """The data files of a scene, which is a header or a store."""
+    if path.endswith(".hdr"):
+        return [data_file(path)]
+    return [os.path.join(base, name) for base, _, names in os.walk(path) for name in names]
 
 
 def write_tall(header: str, times: int, folder: str) -> str:

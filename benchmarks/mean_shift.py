@@ -10,21 +10,16 @@ Then they take turns, so that whatever else the machine does slows all of them; 
 machine's own matrix product reaches says how much there is to gain at most.
 """
 
-import argparse
-import json
-import statistics
+import functools
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import rich.console
-import rich.table
 
-from dgc_jax.files import replacing
+from benchmarks import bench
 from dgc_jax.model.mean_shift import block_size, mean_shift
 
 SIDES = (64, 128, 256, 512)  # pixels
@@ -138,13 +133,7 @@ def row(side: int, backward: bool, memory: float, runs: int) -> tuple[dict[str, 
     for form, ready in compiled.items():
         if not (found := difference(expected, ready(*arguments))) <= TOLERANCE:
             sys.exit(f"{side} x {side}, {name}: {form} differs from blocked by {found:.1e}")
-    times: dict[str, list[float]] = {form: [] for form in compiled}
-    for _ in range(runs):
-        for form, ready in compiled.items():
-            start = time.perf_counter()
-            jax.block_until_ready(ready(*arguments))
-            times[form].append(time.perf_counter() - start)
-    ms = {form: 1000 * statistics.median(each) for form, each in times.items()}
+    ms = milliseconds({form: (ready, *arguments) for form, ready in compiled.items()}, runs)
     line: dict[str, Any] = {"pixels": f"{side} x {side}", "pass": name}
     line |= {f"{form} ms": round(ms[form], 3) if form in ms else None for form in FORMS}
     for form in ("slices", "unfolded"):
@@ -152,6 +141,13 @@ def row(side: int, backward: bool, memory: float, runs: int) -> tuple[dict[str, 
         line[f"{form} / blocked"] = ratio
     line |= {f"{form} MiB": round(temporary[form], 1) for form in FORMS}
     return line, notes
+
+
+def milliseconds(calls: Mapping[str, tuple[Any, ...]], runs: int) -> dict[str, float]:
+    """Medians of compiled functions with their arguments, in turn, their results waited for."""
+    waited = lambda function, *given: jax.block_until_ready(function(*given))  # noqa: E731
+    ready = {name: functools.partial(waited, *call) for name, call in calls.items()}
+    return {name: 1000 * wall for name, (wall, _) in bench.in_turn(ready, runs).items()}
 
 
 def flops(side: int) -> int:
@@ -164,12 +160,7 @@ def peak(runs: int, size: int = 2048) -> float:
     """Operations a second that a product of two matrices reaches here."""
     matrix = jnp.ones((size, size), jnp.float32)
     product = jax.jit(jnp.matmul).lower(matrix, matrix).compile()
-    times = []
-    for _ in range(runs + 1):
-        start = time.perf_counter()
-        jax.block_until_ready(product(matrix, matrix))
-        times.append(time.perf_counter() - start)
-    return 2 * size**3 / statistics.median(times[1:])
+    return 2000 * size**3 / milliseconds({"product": (product, matrix, matrix)}, runs)["product"]
 
 
 def roofline(line: dict[str, Any], side: int, reached: float) -> str:
@@ -212,9 +203,7 @@ def measure(sides: tuple[int, ...], memory: float, runs: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measures, prints, and writes what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", help="file for the results")
-    parser.add_argument("--small", action="store_true", help="a test of it, with a tiny image")
+    parser = bench.parser(__doc__)
     parser.add_argument("--sides", help="pixels, with commas between")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--memory", type=float, default=8, help="GiB that a form may take")
@@ -222,17 +211,7 @@ def main() -> None:
     sides = (16,) if args.small else SIDES
     if args.sides:
         sides = tuple(int(side) for side in args.sides.split(","))
-    result = measure(sides, args.memory, 2 if args.small else args.runs)
-    console = rich.console.Console(width=200)
-    table = rich.table.Table(*result["rows"][0])
-    for line in result["rows"]:
-        table.add_row(*("-" if value is None else str(value) for value in line.values()))
-    console.print(table)
-    for note in result["notes"]:
-        console.print(note, highlight=False)
-    if args.json:
-        with replacing(args.json) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1)
+    bench.tell(measure(sides, args.memory, 2 if args.small else args.runs), args.json)
 
 
 if __name__ == "__main__":

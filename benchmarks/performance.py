@@ -1,31 +1,33 @@
 """All benchmarks of speed and memory, on whatever device is here; results and their page.
 
     python -m benchmarks.performance [--only train_step,reader] [--render]
+    python -m benchmarks.performance --compare REV [--only train_step,reader] [--turns 3]
 
 Each benchmark is a script of its own, run one after the other in a process of its own, and gives
 one table: `title`, `rows` (column: value) and `notes`. Together they go to
 `benchmarks/results/<device>.json`; `docs/performance.md` is made from all such files, so that
-what was measured on one machine stands beside what was measured on another.
+what was measured on one machine stands beside what was measured on another. With a revision to
+compare with nothing is written: ratios are printed, see `compare`.
 """
 
 import argparse
-import datetime
 import json
 import os
 import pathlib
-import platform
 import re
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from typing import Any
 
-from dgc_jax.files import replacing
+from benchmarks import bench
+from benchmarks.compare import compare
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-SCRIPTS = ("start", "mean_shift", "train_step", "reader", "segment", "scaling", "report")
+SCRIPTS = (
+    "start", "mean_shift", "train_step", "precision", "reader", "segment", "scaling", "report",
+)  # fmt: skip
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -44,14 +46,9 @@ def device() -> dict[str, Any]:
     told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     kind, number, name = told.stdout.strip().splitlines()[-1].split("|")
     label = f"CPU, {os.cpu_count()} cores" if kind == "cpu" else f"{number} x {name}"
+    file = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") + ".json"
     packages = ("jax", "jaxlib", "numpy", "tensorstore")
-    return {
-        "device": label,
-        "file": re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") + ".json",
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "versions": {"Python": platform.python_version()} | {p: version(p) for p in packages},
-    }
+    return {"device": label, "file": file} | bench.here(*packages)
 
 
 def measure(script: str, small: bool) -> dict[str, Any]:
@@ -72,13 +69,9 @@ def table(result: dict[str, Any]) -> str:
     if rows:
         columns = list(dict.fromkeys(name for row in rows for name in row))
         lines += [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
-        cells = ([_cell(row.get(name)) for name in columns] for row in rows)
+        cells = ([bench.cell(row.get(name)) for name in columns] for row in rows)
         lines += [f"| {' | '.join(each)} |" for each in cells] + [""]
     return "\n".join(lines + [f"- {note}" for note in result["notes"]] + [""])
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def page(measured: list[dict[str, Any]]) -> str:
@@ -100,9 +93,15 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a test of them")
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="folder")
     parser.add_argument("--page", type=pathlib.Path, default=PAGE)
+    parser.add_argument("--compare", metavar="REV", help="measure in turn with this revision")
+    parser.add_argument("--turns", type=int, default=3, help="of comparing")
     args = parser.parse_args()
     if unknown := set(args.only.split(",")) - set(SCRIPTS):
         parser.error(f"--only: expected {', '.join(SCRIPTS)}, found {', '.join(sorted(unknown))}")
+    if args.compare:
+        rows = compare(args.compare, args.only.split(","), args.turns, args.small)
+        print(table({"title": f"{args.compare} / here", "rows": rows, "notes": []}))
+        return
     if not args.render:
         here = device()
         path = args.results / here.pop("file")
@@ -111,13 +110,9 @@ def main() -> None:
         tables = before.get("tables", {})
         for script in args.only.split(","):
             tables[script] = measure(script, args.small)
-            with replacing(str(path)) as temporary:
-                text = json.dumps(here | {"tables": tables}, indent=1)
-                pathlib.Path(temporary).write_text(text + "\n", encoding="utf-8")
+            bench.write(path, json.dumps(here | {"tables": tables}, indent=1) + "\n")
     paths = sorted(path for path in args.results.glob("*.json"))
-    text = page([json.loads(path.read_text(encoding="utf-8")) for path in paths])
-    with replacing(str(args.page)) as temporary:
-        pathlib.Path(temporary).write_text(text, encoding="utf-8")
+    bench.write(args.page, page([json.loads(path.read_text("utf-8")) for path in paths]))
     print(args.page)
 
 

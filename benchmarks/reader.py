@@ -64,13 +64,6 @@ def drop(files: list[str]) -> None:
         os.close(descriptor)
 
 
-def files_of(path: str) -> list[str]:
-    """The data files of a scene."""
-    if path.endswith(".hdr"):
-        return [big_scene.data_file(path)]
-    return [os.path.join(base, name) for base, _, names in os.walk(path) for name in names]
-
-
 def from_disk() -> int:
     """Bytes that this process has had read from the disk; 0 where the system does not tell."""
     try:
@@ -88,7 +81,7 @@ def seconds(
     A cold process does one round only, because the first one warms what a second would read.
     """
     if cold:
-        drop(files_of(path))
+        drop(big_scene.files(path))
     else:
         read_all(kind, path, what, rounds[0], crop)
     times, before = [], from_disk()
@@ -142,11 +135,5 @@ def measure(small: bool) -> dict[str, Any]:
     return {"title": "Reading crops", "rows": rows, "notes": notes}
 
 
-def main() -> None:
-    """Measures, prints, and writes what was asked for."""
-    args = bench.parser(__doc__).parse_args()
-    bench.tell(measure(args.small), args.json)
-
-
 if __name__ == "__main__":
-    main()
+    bench.main(__doc__, measure)

@@ -78,13 +78,11 @@ def measure(workdir: str) -> dict[str, Any]:
     return {"title": "Report", "rows": rows, "notes": notes}
 
 
-def main() -> None:
-    """Measures, prints, and writes what was asked for."""
-    args = bench.parser(__doc__).parse_args()
+def measure_run(small: bool) -> dict[str, Any]:
+    """The table of a run that is made for it."""
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(trained(str(pathlib.Path(folder, "run")), args.small))
-    bench.tell(result, args.json)
+        return measure(trained(str(pathlib.Path(folder, "run")), small))
 
 
 if __name__ == "__main__":
-    main()
+    bench.main(__doc__, measure_run)

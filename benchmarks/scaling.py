@@ -129,27 +129,16 @@ def started(layout: Layout, small: bool) -> Iterator[list[subprocess.Popen[str]]
     with socket.socket() as free:
         free.bind(("localhost", 0))
         coordinator = f"localhost:{free.getsockname()[1]}"
-    running = []
-    for index in range(layout.processes):
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.scaling",
-            "--work",
-            coordinator,
-            str(layout.processes),
-        ]
-        running.append(
-            subprocess.Popen(
-                [*command, str(index), *["--small"] * small],
-                env=os.environ
-                | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(layout.devices)},
-                stdin=subprocess.PIPE,
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+    command = [sys.executable, "-m", "benchmarks.scaling", *["--small"] * small]
+    command += ["--work", coordinator, str(layout.processes)]
+    environment = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(layout.devices)}
+    running = [
+        subprocess.Popen(
+            [*command, str(index)], env=os.environ | environment, cwd=ROOT,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
+        for index in range(layout.processes)
+    ]  # fmt: skip
     try:
         yield running
     finally:

@@ -18,7 +18,6 @@ import shutil
 import statistics
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -38,9 +37,8 @@ _TIMES = 8  # how much taller the tall scene is
 
 def read_once(path: str) -> int:
     """Reads all files of a scene in blocks; returns how many bytes."""
-    paths = [os.path.join(base, name) for base, _, names in os.walk(path) for name in names]
     block, total = bytearray(_BLOCK), 0
-    for each in paths or [path]:
+    for each in big_scene.files(path):
         with open(each, "rb", buffering=0) as file:
             while got := file.readinto(block):
                 total += got
@@ -66,41 +64,25 @@ def kmeans(cube: Cube) -> Callable[[], np.ndarray]:
     return label
 
 
-def timed(function: Callable[[], Any]) -> tuple[float, float]:
-    """Wall and CPU seconds of a call."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    function()
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
 def times(header: str, store: str, segmenter: Segmenter, repeats: int) -> list[dict[str, Any]]:
     """Rows of the table: seconds of each way for each format."""
     rows: list[dict[str, Any]] = []
-    for name, path, files in (
-        ("raw ENVI BIL", header, big_scene.data_file(header)),
-        ("prepared zarr3", store, store),
-    ):
+    for name, path in (("raw ENVI BIL", header), ("prepared zarr3", store)):
         cube = open_cube(path)
         ways: dict[str, Callable[[], Any]] = {
-            "read the files once": lambda files=files: read_once(files),
+            "read the files once": lambda path=path: read_once(path),
             "MiniBatchKMeans(4).predict": kmeans(cube),
             "segment": lambda cube=cube: segmenter.segment(cube),
         }
-        measured: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
-        for run in range(repeats + 1):
-            for way, function in ways.items():
-                result = timed(function)
-                if run:  # the first one compiles and fills caches
-                    measured[way].append(result)
-        medians = {way: np.median(runs, axis=0) for way, runs in measured.items()}
+        medians = bench.in_turn(ways, repeats)
         rows += [
             {
                 "input": name,
                 "what": way,
-                "s": round(float(wall), 3),
-                "CPU s": round(float(cpu), 3),
-                "x reading": round(float(wall / medians["read the files once"][0]), 2),
-                "x k-means": round(float(wall / medians["MiniBatchKMeans(4).predict"][0]), 3),
+                "s": round(wall, 3),
+                "CPU s": round(cpu, 3),
+                "x reading": round(wall / medians["read the files once"][0], 2),
+                "x k-means": round(wall / medians["MiniBatchKMeans(4).predict"][0], 3),
             }
             for way, (wall, cpu) in medians.items()
         ]
@@ -183,11 +165,5 @@ def measure(small: bool) -> dict[str, Any]:
     return {"title": "Segmenting a whole scene", "rows": rows, "notes": notes}
 
 
-def main() -> None:
-    """Measures, prints, and writes what was asked for."""
-    args = bench.parser(__doc__).parse_args()
-    bench.tell(measure(args.small), args.json)
-
-
 if __name__ == "__main__":
-    main()
+    bench.main(__doc__, measure)

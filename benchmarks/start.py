@@ -95,11 +95,5 @@ def measure(small: bool) -> dict[str, Any]:
     return {"title": "Start", "rows": rows, "notes": notes}
 
 
-def main() -> None:
-    """Measures, prints, and writes what was asked for."""
-    args = bench.parser(__doc__).parse_args()
-    bench.tell(measure(args.small), args.json)
-
-
 if __name__ == "__main__":
-    main()
+    bench.main(__doc__, measure)

@@ -8,7 +8,6 @@ The whole step is timed on crops that lie ready; the wait for data over steps th
 the simulated leaf scenes from their zarr3 store, as training does.
 """
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,6 @@ import ml_collections
 import numpy as np
 
 from benchmarks import bench
-from configs import default
 from dgc_jax.data.crops import Batch, read_batches
 from dgc_jax.model import augment, centroids, losses
 from dgc_jax.train import loop, options
@@ -28,27 +26,9 @@ from dgc_jax.train.step import data_mesh, jitted_step, train_step
 
 
 def median_seconds(function: Callable[..., Any], *arguments: Any, repeats: int) -> float:
-    """Median wall time of a call that is compiled already, its result waited for."""
-    jax.block_until_ready(function(*arguments))
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def configuration(small: bool, bin_width: float) -> ml_collections.ConfigDict:
-    """The default configuration, for the simulated scenes."""
-    config = default.get_config()
-    config.clusters.final = 4
-    config.data.bin_width = bin_width
-    if small:
-        config.data.leaves.update(scenes=2, size=48)
-        config.data.update(crop=32, batch=2, sample=4)
-        config.clusters.train = 6
-        config.centroids.pixels = 500
-    return config
+    """Median wall time of a call, its result waited for."""
+    call = lambda: jax.block_until_ready(function(*arguments))  # noqa: E731
+    return bench.in_turn({"": call}, repeats)[""][0]
 
 
 def start(config: ml_collections.ConfigDict) -> tuple[TrainState, Batch, list[Any]]:
@@ -176,7 +156,8 @@ def measure(small: bool) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     notes = []
     for input_name, bin_width in (("20 nm bins (default)", 20.0), ("every band", 0.0)):
-        config = configuration(small, bin_width)
+        config = bench.configuration(small)
+        config.data.bin_width = bin_width
         state, batch, cubes = start(config)
         seconds, counted = whole(state, batch, repeats)
         found = {"whole step": seconds} | parts(state, batch, repeats)
@@ -197,11 +178,5 @@ def measure(small: bool) -> dict[str, Any]:
     return {"title": "A step of training", "rows": rows, "notes": notes}
 
 
-def main() -> None:
-    """Measures, prints, and writes what was asked for."""
-    args = bench.parser(__doc__).parse_args()
-    bench.tell(measure(args.small), args.json)
-
-
 if __name__ == "__main__":
-    main()
+    bench.main(__doc__, measure)

@@ -103,6 +103,8 @@ def cut_tree(tree: np.ndarray, clusters: int) -> np.ndarray:
     Returns:
         `[n]` int group of each leaf, from 0, in the order of the groups' first leaves.
     """
+    # Not scipy's, which takes the joins by their heights: where some are equal, or lower than those
+    # of their parts (a weighted tree), in another order than the rows.
     leaves = len(tree) + 1
     groups = np.arange(leaves)
     members = {i: [i] for i in range(leaves)}

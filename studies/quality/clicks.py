@@ -13,8 +13,8 @@ spectra. Accuracy is that over the labelled pixels that were not clicked. It goe
 
 import argparse
 import json
-import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from configs import default
 from dgc_jax.model.naming import name_leaves
 from studies.quality import agreement, baselines, data_sets
 from studies.quality.rows import commit, train_and_map
-from studies.quality.study import real_sets, save
+from studies.quality.study import load, real_sets, save
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -73,13 +73,14 @@ def accuracy_of_draw(
 def measure(of: data_sets.DataSet, seeds: int, draws: int, steps: int | None) -> dict[str, Any]:
     """The row of a data set."""
     data = of.sets["train"]
-    truth = np.concatenate([labels[labels > 0] for labels in data.truth.labels]).astype(int) - 1
-    spectra = np.concatenate(
-        [
-            pixels[0][labels > 0]
-            for pixels, labels in zip(data.pixels, data.truth.labels, strict=True)
-        ]
-    )
+
+    def labelled(of_scenes: Iterable[np.ndarray]) -> np.ndarray:
+        """The labelled pixels of all scenes."""
+        pairs = zip(of_scenes, data.truth.labels, strict=True)
+        return np.concatenate([each[labels > 0] for each, labels in pairs])
+
+    truth = labelled(data.truth.labels).astype(int) - 1
+    spectra = labelled(reflectance for reflectance, _ in data.pixels)
     classes = int(truth.max()) + 1
     reachable, at_k = [], []
     drawn: dict[int, list[list[float]]] = {clicks: [] for clicks in CLICKS}
@@ -92,12 +93,7 @@ def measure(of: data_sets.DataSet, seeds: int, draws: int, steps: int | None) ->
         done = train_and_map(config, of.sets, (of.final,))
         assert done.tree is not None
         maps = done.maps[baselines.UNMERGED]["train"]
-        clusters = (
-            np.concatenate(
-                [m[labels > 0] for m, labels in zip(maps, data.truth.labels, strict=True)]
-            ).astype(int)
-            - 1
-        )
+        clusters = labelled(maps).astype(int) - 1
         leaves = agreement.measure(maps, data.truth, len(done.tree) + 1)
         at_final = agreement.measure(done.maps[str(of.final)]["train"], data.truth, of.final)
         reachable.append(leaves["majority"])
@@ -125,14 +121,7 @@ def measure(of: data_sets.DataSet, seeds: int, draws: int, steps: int | None) ->
 def main() -> None:
     """Measures the data sets that are named, and writes what was found."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--real-folder", help="folder of scenes with label maps beside them")
-    parser.add_argument(
-        "--real",
-        action="append",
-        default=[],
-        type=data_sets.real_scene,
-        metavar="NAME=SCENE:LABELS",
-    )
+    data_sets.add_options(parser)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--steps", type=int, help="of training; the default recipe's unless told")
@@ -142,12 +131,8 @@ def main() -> None:
     for name, of in real_sets(args).items():
         rows[name] = measure(of, args.seeds, args.draws, args.steps)
         print(name, json.dumps(rows[name]), flush=True)
-    results: dict[str, Any] = {"about": {}, "rows": {}}
-    if os.path.exists(args.out):
-        with open(args.out, encoding="utf-8") as file:
-            results = json.load(file)
     about = {"seeds": args.seeds, "draws": args.draws, "commit": commit()}
-    save(args.out, results | {"clicks": about | {"rows": rows}})
+    save(args.out, load(args.out) | {"clicks": about | {"rows": rows}})
     print(args.out)
 
 

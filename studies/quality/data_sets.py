@@ -110,6 +110,15 @@ def _with_leaf_truth(scenes: list[Scene]) -> Data:
 # --- real
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options by which real data sets are named."""
+    parser.add_argument(
+        "--real", type=real_scene, nargs="+", action="extend", default=[],
+        metavar="NAME=SCENE[:LABELS]", help="real data sets",
+    )  # fmt: skip
+    parser.add_argument("--real-folder", metavar="DIR", help="every scene in it, with its labels")
+
+
 def real_scene(text: str) -> tuple[str, dict[str, Any]]:
     """`NAME=SCENE[:LABELS]` as a name and overrides."""
     name, equals, where = text.partition("=")

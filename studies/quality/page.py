@@ -111,15 +111,14 @@ def clicks(results: dict[str, Any]) -> str:
     if not found:
         return ""
     head = ["data set", "clicks a class", "named clusters", "of reachable", "nearest spectrum"]
-    lines = [[*head, "random forest", "reachable", "DGC at K, no click"]]
+    head += ["random forest", "reachable", "DGC at K, no click"]
+    lines = []
     for name, row in found["rows"].items():
         for number, methods in row["clicks"].items():
             ours, *rivals = (f"{m['mean']:.3f} ({m['low']:.3f})" for m in methods.values())
             share = methods["named clusters"]["mean"] / row["reachable"]
             fixed = [f"{row['reachable']:.3f}", f"{row['at K']:.3f}"]
             lines.append([name, number, ours, f"{share:.1%}", *rivals, *fixed])
-    table = [f"| {' | '.join(line)} |" for line in lines]
-    table.insert(1, "|" + " --- |" * len(lines[0]))
     return f"""## Names from a few clicks
 
 Written by `python -m studies.quality.clicks` at {found["commit"]}: accuracy over labelled pixels
@@ -127,8 +126,7 @@ that were not clicked, mean of {found["draws"]} random draws of clicks for each 
 trainings, in brackets that which nine draws in ten exceed. The clusters of one training are named
 by `dgc name`'s rule (`dgc_jax.model.naming`); the rivals see the clicked spectra alone.
 
-{chr(10).join(table)}
-
+{tables.table(head, lines)}
 """
 
 

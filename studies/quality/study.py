@@ -10,22 +10,19 @@ can be interrupted. `docs/quality.md` is made from that file alone (`--render`).
 
 import argparse
 import dataclasses
-import datetime
 import json
 import os
 import pathlib
-import platform
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 import jax
 
+from benchmarks import bench
 from configs import default, paper
 from dgc_jax.data.simulation.leaves import Leaves, cache_folder
 from dgc_jax.errors import InputError
-from dgc_jax.files import replacing
 from dgc_jax.train import options
 from studies.quality import agreement, baselines, data_sets
 from studies.quality import page as quality_page
@@ -149,13 +146,12 @@ def about(
     args: argparse.Namespace, settings: Settings, reals: Mapping[str, DataSet]
 ) -> dict[str, Any]:
     """What was run, where and with what, for the page."""
-    packages = ("jax", "flax", "optax", "numpy", "scipy", "scikit-learn")
+    here = bench.here("jax", "flax", "optax", "numpy", "scipy", "scikit-learn")
     return {
-        "date": datetime.date.today().isoformat(),
+        "date": here["date"],
         "smoke": args.smoke,
-        "machine": f"{jax.default_backend().upper()}, {os.cpu_count()} cores, "
-        f"{platform.system()} {platform.machine()}",
-        "versions": {"Python": platform.python_version()} | {p: version(p) for p in packages},
+        "machine": f"{jax.default_backend().upper()}, {here['machine']}",
+        "versions": here["versions"],
         "sets": {name: dataclasses.asdict(leaves) for name, leaves in settings.sets.items()},
         "veins": settings.veins._asdict(),
         "real": {name: data_sets.described(of.sets["train"]) for name, of in reals.items()},
@@ -175,11 +171,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--real-seeds", type=int, help="default: 3; with --smoke 1")
     parser.add_argument("--baseline-seeds", type=int, default=2, help="they hardly differ")
     parser.add_argument("--ablation-seeds", type=int, default=1)
-    parser.add_argument(
-        "--real", type=data_sets.real_scene, nargs="+", action="extend", default=[],
-        metavar="NAME=SCENE[:LABELS]", help="real data sets",
-    )  # fmt: skip
-    parser.add_argument("--real-folder", metavar="DIR", help="every scene in it, with its labels")
+    data_sets.add_options(parser)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--smoke", action="store_true", help="a test of it, with tiny scenes")
     parser.add_argument("--render", action="store_true", help="only make the page")
@@ -201,6 +193,13 @@ def arguments() -> argparse.Namespace:
     return args
 
 
+def load(path: str) -> dict[str, Any]:
+    """The results so far, of which there may be none."""
+    if not os.path.exists(path):
+        return {"about": {}, "rows": {}}
+    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+
+
 def save(path: str, results: Mapping[str, Any]) -> None:
     """Writes the results, one row a line, so that a change of one shows as one."""
     text = json.dumps(results["about"], indent=1)
@@ -208,11 +207,10 @@ def save(path: str, results: Mapping[str, Any]) -> None:
         f"{json.dumps(name)}: {json.dumps(_rounded(row))}"
         for name, row in sorted(results["rows"].items())
     )
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(f'{{"about": {text},\n"rows": {{\n' + ",\n".join(lines) + "\n}")
-        if "clicks" in results:  # of clicks.py
-            file.write(f',\n"clicks": {json.dumps(_rounded(results["clicks"]))}')
-        file.write("}\n")
+    text = f'{{"about": {text},\n"rows": {{\n' + ",\n".join(lines) + "\n}"
+    if "clicks" in results:  # of clicks.py
+        text += f',\n"clicks": {json.dumps(_rounded(results["clicks"]))}'
+    bench.write(path, text + "}\n")
 
 
 def _rounded(value: Any) -> Any:
@@ -283,18 +281,14 @@ def main() -> None:
     """Runs what is asked for, and makes the page."""
     args = arguments()
     path = os.path.join(args.out, "quality.json")
-    results: dict[str, Any] = {"about": {}, "rows": {}}
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            results = json.load(file)
+    results = load(path)
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", os.path.join(cache_folder(), "compiled"))
     try:
         if not args.render:
             run(args, results, path)
         if not args.plan:
-            with replacing(args.page) as temporary:
-                pathlib.Path(temporary).write_text(quality_page.page(results), encoding="utf-8")
+            bench.write(args.page, quality_page.page(results))
             print(f"{path}\n{args.page}")
     except InputError as error:
         sys.exit(str(error))

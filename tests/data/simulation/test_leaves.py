@@ -5,6 +5,8 @@ import os
 
 import numpy as np
 import PIL.Image
+import platformdirs.macos
+import platformdirs.unix
 import pytest
 import scipy.ndimage
 import tensorstore as ts
@@ -382,13 +384,14 @@ def test_ensure_writes_once_to_the_cache_and_names_the_folder(tmp_path, monkeypa
 
 def test_cache_folder_follows_the_system(monkeypatch):
     monkeypatch.delenv("DGC_CACHE", raising=False)
-    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("platformdirs.PlatformDirs", platformdirs.unix.Unix)
     monkeypatch.setenv("HOME", "/home/ann")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert caches.cache_folder() == "/home/ann/.cache/dgc_jax"
     monkeypatch.setenv("XDG_CACHE_HOME", "/scratch/ann")
     assert caches.cache_folder() == "/scratch/ann/dgc_jax"
-    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("platformdirs.PlatformDirs", platformdirs.macos.MacOS)
     assert caches.cache_folder() == "/home/ann/Library/Caches/dgc_jax"
 
 
