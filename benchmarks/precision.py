@@ -9,6 +9,7 @@ scenes. Medians; memory is the most that was taken on the device by then, where 
 """
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from benchmarks import bench, big_scene, segment, train_step
 from dgc_jax.apply.tiles import best_side
 from dgc_jax.data.cube import open_cube
 from dgc_jax.model.model import Model
+from dgc_jax.train.state import TrainState
 from dgc_jax.train.step import data_mesh, jitted_step
 
 _PRECISIONS = ("float32", "bfloat16")
@@ -45,33 +47,43 @@ def seconds(call: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times)
 
 
+class _Run:
+    """Steps one after the other, each from the state that the last has left."""
+
+    def __init__(self, step: Callable[..., Any], start: TrainState, precision: str) -> None:
+        state = jax.tree.map(lambda array: array.copy(), start)  # steps are given its arrays
+        self._state = state.replace(model=with_precision(state.model, precision))
+        self._step = step
+
+    def step(self, crops: Any) -> None:
+        self._state, _ = self._step(self._state, crops)
+
+    def wait(self) -> None:
+        jax.block_until_ready(self._state.params)
+
+    def waited(self, crops: Any) -> None:
+        self.step(crops)
+        self.wait()
+
+
 def steps(small: bool) -> list[dict[str, Any]]:
     """Rows of the table: milliseconds of a step."""
     config = bench.configuration(small)
     start, batch, _ = train_step.start(config)
     step, repeats, rows = jitted_step(data_mesh(config.data.batch)), 3 if small else 30, []
     for precision in _PRECISIONS:
-        state = jax.tree.map(lambda array: array.copy(), start)
-        state = state.replace(model=with_precision(state.model, precision))
+        run = _Run(step, start, precision)
         there = jax.device_put(batch)
-
-        def one(crops: Any) -> None:
-            nonlocal state
-            state, _ = step(state, crops)
-
-        def waited(crops: Any) -> None:
-            one(crops)
-            jax.block_until_ready(state.params)
-
         began = time.perf_counter()
-        waited(there)
+        run.waited(there)
         compiled = time.perf_counter() - began
-        alone = seconds(lambda: waited(there), repeats)  # noqa: B023  (called at once)
+        alone = seconds(functools.partial(run.waited, there), repeats)
         began = time.perf_counter()
         for _ in range(repeats):
-            one(there)
-        jax.block_until_ready(state.params)
+            run.step(there)
+        run.wait()
         flowing = (time.perf_counter() - began) / repeats
+        from_host = seconds(functools.partial(run.waited, batch), repeats)
         rows.append(
             {
                 "what": "step",

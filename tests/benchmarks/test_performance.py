@@ -1,5 +1,6 @@
 """The page of the benchmarks of speed: what was measured, and no more."""
 
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks import performance
+from benchmarks import compare, performance
 
 
 def measured(device: str, tables: dict[str, object]) -> dict[str, object]:
@@ -76,3 +77,56 @@ def test_results_of_other_machines_and_of_other_benchmarks_stay(
     assert saved["tables"] == {"reader": old, "train_step": new}
     assert page.read_text().count("### Reading") == 2
     assert page.read_text().count("### Steps") == 1
+
+
+def test_numbers_of_two_tables_meet_by_the_words_of_their_rows() -> None:
+    rows = [{"part": "read", "ms": 2.0, "MiB": None}, {"part": "write", "ms": 3}, {"ms": 5.0}]
+    found = compare.numbers({"rows": rows})
+    assert found == {("read", "ms"): 2.0, ("write", "ms"): 3.0, ("2", "ms"): 5.0}
+
+
+def test_ratios_are_of_the_revision_by_the_files_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    took = {tmp_path: iter([2.0, 6.0, 4.0]), compare.ROOT: iter([1.0, 2.0, 4.0])}
+    monkeypatch.setattr(compare, "checkout", lambda revision: contextlib.nullcontext(tmp_path))
+    monkeypatch.setattr(
+        compare, "run", lambda tree, *_: {"rows": [{"part": "step", "ms": next(took[tree])}]}
+    )
+    assert compare.compare("abc", ["train_step"], turns=3, small=True) == [
+        {
+            "benchmark": "train_step",
+            "number": "step, ms",
+            "abc / here": 2.0,
+            "least": 1.0,
+            "greatest": 3.0,
+        }
+    ]
+
+
+def test_a_revision_is_measured_by_its_own_code_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    def git(*arguments: str) -> None:
+        named = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *named, *arguments], check=True)
+
+    git("init", "--quiet")
+    (tmp_path / "benchmarks").mkdir()
+    script = tmp_path / "benchmarks" / "one.py"
+    for number in (1, 2):
+        script.write_text(
+            "import json, sys\n"
+            f"json.dump({{'rows': [{{'n': {number}}}]}}, open(sys.argv[2], 'w'))\n"
+        )
+        git("add", "-A")
+        git("commit", "--quiet", "-m", str(number))
+    monkeypatch.setattr(compare, "ROOT", tmp_path)
+    with compare.checkout("HEAD~1") as tree:
+        assert compare.run(tree, "one", small=False)["rows"] == [{"n": 1}]
+        assert compare.run(tmp_path, "one", small=False)["rows"] == [{"n": 2}]
+    assert not tree.exists()
+    told = subprocess.run(
+        ["git", "-C", str(tmp_path), "worktree", "list"], capture_output=True, text=True, check=True
+    )
+    assert len(told.stdout.splitlines()) == 1
