@@ -1,26 +1,11 @@
 """A device that is asked for and not there is one sentence and exit status 2, in every command."""
 
-import os
-import subprocess
-import sys
-
 import pytest
-from conftest import ROOT, TinyRun
+from conftest import TinyRun, python
 
 from dgc_jax.errors import on_a_device
 
 DGC = "import sys; from dgc_jax.cli import main; main(sys.argv[1:], prog_name='dgc')"
-
-
-def run(*arguments: str, platforms: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": platforms},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.slow
@@ -39,7 +24,7 @@ def test_every_command_tells_a_missing_device_in_a_sentence(
     ]
     launch = ["launch.py", "--config=configs/dgc4.py:tiny", f"--workdir={tmp_path / 'run'}"]
     for command in ([*launch], *(["-c", DGC, *arguments] for arguments in dgc)):
-        done = run(*command, platforms=platforms)
+        done = python(*command, JAX_PLATFORMS=platforms)
         assert done.returncode == 2, done.stderr
         name = "launch.py" if command == launch else "dgc"
         assert done.stderr.startswith(f"{name}: JAX_PLATFORMS={platforms}: expected a device")
@@ -47,7 +32,8 @@ def test_every_command_tells_a_missing_device_in_a_sentence(
 
 
 def test_commands_without_jax_need_no_device(tiny_run: TinyRun) -> None:
-    done = run("-c", DGC, "inspect", f"{tiny_run.scenes}/leaf_00.zarr", platforms="no_such_device")
+    scene = f"{tiny_run.scenes}/leaf_00.zarr"
+    done = python("-c", DGC, "inspect", scene, JAX_PLATFORMS="no_such_device")
     assert done.returncode == 0
     assert done.stderr == ""
 

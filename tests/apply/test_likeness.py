@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import spectral
 
-from dgc_jax import load, open_cube
+from dgc_jax import open_cube
 from dgc_jax.apply import likeness
 from dgc_jax.commands.evaluate import evaluate
 from dgc_jax.commands.segment import segment
@@ -16,11 +16,6 @@ from dgc_jax.data import units
 from dgc_jax.data.simulation import leaves
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def segmenter(tiny_run):
-    return load(str(tiny_run.workdir))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A whole run: what it leaves behind, and what it refuses."""
 
-import csv
 import itertools
 import json
 import os
@@ -11,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import spectral.io.envi
-from conftest import TinyRun, log_of, saved_steps
+from conftest import TinyRun, log_of, read_csv, saved_steps
 
 from dgc_jax import InputError, run
 from dgc_jax.lock import alone
@@ -34,16 +33,14 @@ def test_finished_workdir_holds_label_maps_of_every_scene(tiny_run: TinyRun) -> 
 
 
 def test_finished_workdir_holds_tables_that_agree_with_the_maps(tiny_run: TinyRun) -> None:
-    with open(tiny_run.workdir / "areas.csv", encoding="utf-8", newline="") as file:
-        areas = list(csv.DictReader(file))
+    areas = read_csv(tiny_run.workdir / "areas.csv")
     for name in ("leaf_00", "leaf_01"):
         with PIL.Image.open(tiny_run.workdir / "maps" / f"{name}.png") as picture:
             counts = np.bincount(np.asarray(picture).ravel(), minlength=4)[1:]
         mine = [row for row in areas if row["scene"] == name]
         assert [int(row["pixels"]) for row in mine] == counts.tolist()
         assert sum(float(row["percent"]) for row in mine) == pytest.approx(100, abs=1e-3)
-    with open(tiny_run.workdir / "spectra.csv", encoding="utf-8", newline="") as file:
-        spectra = list(csv.DictReader(file))
+    spectra = read_csv(tiny_run.workdir / "spectra.csv")
     assert len(spectra) == 301
     assert float(spectra[0]["wavelength_nm"]) == 400
     brightness = [np.mean([float(row[f"cluster {k}_mean"]) for row in spectra]) for k in (1, 2, 3)]
