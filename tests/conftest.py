@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import NamedTuple
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before the backend starts
@@ -19,10 +20,26 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
+import beartype
 import jax
+import jaxtyping
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
+
+_check = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))  # ints are floats
+
+
+def checked(function: Callable) -> Callable:
+    """Checks types of arguments and results, and with them shapes, by jaxtyping's hook.
+
+    A pytree is made by JAX of whatever stands for its arrays, such as shardings.
+    """
+    return function if function.__name__ == "__init__" else _check(function)
+
+
+# Before the first import of what it checks.
+jaxtyping.install_import_hook(["dgc_jax.model", "dgc_jax.train.step"], "conftest.checked")
 
 import click.testing  # noqa: E402
 import ml_collections  # noqa: E402
