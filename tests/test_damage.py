@@ -13,9 +13,9 @@ import click.testing
 import numpy as np
 import pytest
 import rich.console
-from conftest import TinyRun
+from conftest import TinyRun, dgc
 
-from dgc_jax import cli, storage, temporary
+from dgc_jax import storage, temporary
 from dgc_jax.apply.saved_model import load_model
 from dgc_jax.apply.segmenter import load
 from dgc_jax.commands import experiment
@@ -289,7 +289,7 @@ def test_scenes_removed_while_others_are_prepared_are_named(
     scenes.mkdir()
     for name in ("a", "b"):
         np.save(scenes / f"{name}.npy", np.random.default_rng(0).random((8, 8, 4), np.float32))
-    result = click.testing.CliRunner().invoke(cli.main, ["prepare", str(scenes), f"--out={out}"])
+    result = dgc("prepare", str(scenes), f"--out={out}")
     assert result.exit_code == 1
     assert "a.zarr were written, and are not there any more" in result.output
     assert (out / "b.zarr").is_dir()
@@ -363,12 +363,10 @@ def prepared(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def test_a_prepared_scene_is_verified_by_its_checksums(tmp_path: pathlib.Path) -> None:
-    from dgc_jax.cli import main
-
     store = prepared(tmp_path)
 
     def verify() -> click.testing.Result:
-        return click.testing.CliRunner().invoke(main, ["inspect", str(store), "--verify"])
+        return dgc("inspect", str(store), "--verify")
 
     done = verify()
     assert done.exit_code == 0

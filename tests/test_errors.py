@@ -3,16 +3,13 @@
 import ast
 import copy
 import multiprocessing
-import os
 import pickle
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from conftest import ROOT, TinyRun
+from conftest import ROOT, TinyRun, python
 
 from dgc_jax import cli, errors, stage, terminal
 from dgc_jax.commands.segment import segment
@@ -20,17 +17,6 @@ from dgc_jax.config import Config
 from dgc_jax.errors import InputError, on_a_device
 
 DGC = "import sys; from dgc_jax.cli import main; main(sys.argv[1:], prog_name='dgc')"
-
-
-def run(*arguments: str, platforms: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": platforms},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.slow
@@ -49,7 +35,7 @@ def test_every_command_tells_a_missing_device_in_a_sentence(
     ]
     launch = ["launch.py", "--config=configs/dgc4.py:tiny", f"--workdir={tmp_path / 'run'}"]
     for command in ([*launch], *(["-c", DGC, *arguments] for arguments in dgc)):
-        done = run(*command, platforms=platforms)
+        done = python(*command, JAX_PLATFORMS=platforms)
         assert done.returncode == 2, done.stderr
         name = "launch.py" if command == launch else "dgc"
         assert done.stderr.startswith(f"{name}: JAX_PLATFORMS={platforms}: expected a device")
@@ -57,7 +43,8 @@ def test_every_command_tells_a_missing_device_in_a_sentence(
 
 
 def test_commands_without_jax_need_no_device(tiny_run: TinyRun) -> None:
-    done = run("-c", DGC, "inspect", f"{tiny_run.scenes}/leaf_00.zarr", platforms="no_such_device")
+    scene = f"{tiny_run.scenes}/leaf_00.zarr"
+    done = python("-c", DGC, "inspect", scene, JAX_PLATFORMS="no_such_device")
     assert done.returncode == 0
     assert done.stderr == ""
 

@@ -212,5 +212,5 @@ def test_no_scene_is_refused() -> None:
         DeepGlobalClustering().fit(None)
     with pytest.raises(InputError, match="shape"):
         DeepGlobalClustering().fit(np.zeros((8, 4)))
-    with pytest.raises(InputError, match=r"No scenes are given"):
+    with pytest.raises(InputError, match=r"scenes: expected paths, folders or globs, found none"):
         DeepGlobalClustering().fit([])

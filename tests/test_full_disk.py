@@ -16,15 +16,13 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-import click.testing
 import pytest
 import rich.console
-from conftest import TinyRun
+from conftest import TinyRun, dgc
 from tensorboardX.proto import event_pb2
 
 from dgc_jax import errors, storage
 from dgc_jax.apply.saved_model import load_model
-from dgc_jax.cli import main
 from dgc_jax.commands.experiment import run
 from dgc_jax.commands.report import report
 from dgc_jax.commands.segment import segment
@@ -99,7 +97,7 @@ def test_segment_and_report_on_a_full_disk_end_in_a_sentence_and_complete_later(
     segment(str(tiny_run.workdir), [tiny_run.scenes], str(tmp_path / "before"))  # compiles
     command = ["segment", str(tiny_run.workdir), tiny_run.scenes, "--out", str(out)]
     with full(2000):
-        done = click.testing.CliRunner().invoke(main, command)
+        done = dgc(*command)
     assert done.exit_code == 1, done.output
     assert "cannot be written, because the disk is full (File too large): make room" in done.output
     assert not list(out.glob(".*tmp"))

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import subprocess
 import sys
 
 import ml_collections
@@ -12,7 +11,7 @@ import PIL.Image
 import pytest
 import spectral.io.envi
 from absl.testing import flagsaver
-from conftest import ROOT, TinyRun
+from conftest import ROOT, TinyRun, python
 
 import launch
 from dgc_jax import InputError, load, open_cube, run
@@ -38,8 +37,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 
 def flags(tiny_run: TinyRun, **changes: object) -> list[str]:
-    values = {**tiny_run.overrides, **{k.replace("__", "."): v for k, v in changes.items()}}
-    return ["--config=configs/dgc4.py:tiny", *(f"--config.{k}={v}" for k, v in values.items())]
+    return ["--config=configs/dgc4.py:tiny", *tiny_run.flags(**changes)]
 
 
 def test_finished_run_is_told_and_exits_with_0(launched, tiny_run: TinyRun) -> None:
@@ -134,13 +132,7 @@ def test_other_configuration_of_a_workdir_exits_with_2_and_names_the_fields(
 def test_process_ends_without_a_traceback(tmp_path: pathlib.Path) -> None:
     arguments = ["--config=configs/dgc4.py", "--config.data.scenes=nowhere"]
     arguments.append(f"--workdir={tmp_path / 'run'}")
-    done = subprocess.run(
-        [sys.executable, "launch.py", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("launch.py", *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("launch.py: ")
     assert "nowhere" in done.stderr

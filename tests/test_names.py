@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 
-import click.testing
 import h5py
 import numpy as np
 import PIL.Image
@@ -18,11 +17,10 @@ import rich.console
 import scipy.io
 import spectral.io.envi
 import tensorstore as ts
-from conftest import ROOT, TinyRun
+from conftest import ROOT, TinyRun, dgc
 
 from configs import dgc4
 from dgc_jax import names
-from dgc_jax.cli import main
 from dgc_jax.commands.experiment import run
 from dgc_jax.data.cube import open_cube
 from dgc_jax.data.find import find_scenes
@@ -40,13 +38,6 @@ def folder(tmp_path):
     made = tmp_path / os.fsdecode(b"\xfcber")
     made.mkdir()
     return made
-
-
-def dgc(*arguments):
-    result = click.testing.CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @pytest.mark.parametrize(

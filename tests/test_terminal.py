@@ -8,16 +8,14 @@ import subprocess
 import sys
 import unicodedata
 
-import click.testing
 import numpy as np
 import pytest
 import rich.progress
 import rich.table
-from conftest import TinyRun
+from conftest import TinyRun, dgc
 
 import dgc_jax
 from dgc_jax import names, terminal
-from dgc_jax.cli import main
 from dgc_jax.errors import InputError
 from dgc_jax.show.tables import Area, write_areas_csv
 
@@ -112,7 +110,7 @@ def test_commands_show_hostile_names_of_files_as_text(
         ["train", f"{name}.npy", "--set", f"data.mask={name}"],
     ]
     for command in commands:
-        done = click.testing.CliRunner().invoke(main, command)
+        done = dgc(*command)
         assert not steers(done.output), command
         assert "owned" in done.output, command
 
@@ -143,11 +141,11 @@ def test_debug_shows_where_a_refusal_comes_from(
     monkeypatch.delenv("DGC_DEBUG", raising=False)
     path = tmp_path / "x.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00\x02\x00a(")
-    plain = click.testing.CliRunner().invoke(main, ["inspect", str(path)])
+    plain = dgc("inspect", str(path))
     assert plain.exit_code == 2
     assert "Traceback" not in plain.output
     monkeypatch.setenv("DGC_DEBUG", "0")
-    debug = click.testing.CliRunner().invoke(main, ["--debug", "inspect", str(path)])
+    debug = dgc("--debug", "inspect", str(path))
     assert debug.exit_code == 2
     assert "Traceback" in debug.output
     assert "numpy/lib" in debug.output  # the cause

@@ -14,9 +14,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32, PRNGKeyArray
 
 
-def unit(vectors: jax.Array) -> jax.Array:
+def unit(vectors: Float[Array, "... embedding"]) -> Float[Array, "... embedding"]:
     """Scales `[..., embedding]` to length 1; zero vectors stay zero."""
     return vectors * jax.lax.rsqrt(jnp.sum(vectors**2, axis=-1, keepdims=True) + 1e-12)
 
@@ -26,8 +27,13 @@ def unit(vectors: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames=("clusters", "restarts", "iterations"))
 def start(
-    key: jax.Array, embeddings: jax.Array, clusters: int, *, restarts: int = 5, iterations: int = 15
-) -> jax.Array:
+    key: PRNGKeyArray,
+    embeddings: Float[Array, "pixel embedding"],
+    clusters: int,
+    *,
+    restarts: int = 5,
+    iterations: int = 15,
+) -> Float[Array, "{clusters} embedding"]:
     """Spherical k-means++ with Lloyd iterations; the best of several restarts.
 
     Args:
@@ -50,13 +56,17 @@ def start(
 
 
 @functools.partial(jax.jit, static_argnames="clusters")
-def random_start(key: jax.Array, embeddings: jax.Array, clusters: int) -> jax.Array:
+def random_start(
+    key: PRNGKeyArray, embeddings: Float[Array, "pixel embedding"], clusters: int
+) -> Float[Array, "{clusters} embedding"]:
     """K random pixels as centroids: the start that makes the published method unstable."""
     chosen = jax.random.choice(key, embeddings.shape[0], (clusters,), replace=False)
     return embeddings[chosen]
 
 
-def _plus_plus(key: jax.Array, embeddings: jax.Array, clusters: int) -> jax.Array:
+def _plus_plus(
+    key: PRNGKeyArray, embeddings: Float[Array, "pixel embedding"], clusters: int
+) -> Float[Array, "{clusters} embedding"]:
     """k-means++: each next centroid is a pixel drawn in proportion to its distance 1 - cosine."""
     first = embeddings[jax.random.randint(key, (), 0, embeddings.shape[0])]
     bank = jnp.zeros((clusters, embeddings.shape[1])).at[0].set(first)
@@ -73,10 +83,12 @@ def _plus_plus(key: jax.Array, embeddings: jax.Array, clusters: int) -> jax.Arra
     return jax.lax.fori_loop(1, clusters, add, (bank, distance))[0]
 
 
-def _lloyd(bank: jax.Array, embeddings: jax.Array, iterations: int) -> jax.Array:
+def _lloyd(
+    bank: Float[Array, "K embedding"], embeddings: Float[Array, "pixel embedding"], iterations: int
+) -> Float[Array, "K embedding"]:
     """Lloyd's iterations on the sphere; a centroid without pixels stays where it is."""
 
-    def step(_: int, bank: jax.Array) -> jax.Array:
+    def step(_: jax.Array, bank: jax.Array) -> jax.Array:
         member = jax.nn.one_hot(jnp.argmax(embeddings @ bank.T, axis=1), bank.shape[0])
         total = member.T @ embeddings
         return jnp.where((jnp.sum(member, axis=0) > 0)[:, None], unit(total), bank)
@@ -87,7 +99,9 @@ def _lloyd(bank: jax.Array, embeddings: jax.Array, iterations: int) -> jax.Array
 # --- assignment and moving average
 
 
-def assign(embeddings: jax.Array, bank: jax.Array, temperature: float) -> jax.Array:
+def assign(
+    embeddings: Float[Array, "... embedding"], bank: Float[Array, "K embedding"], temperature: float
+) -> Float[Array, "... K"]:
     """Soft assignment of unit embeddings to the centroids.
 
     Args:
@@ -101,7 +115,9 @@ def assign(embeddings: jax.Array, bank: jax.Array, temperature: float) -> jax.Ar
     return jax.nn.log_softmax((embeddings @ bank.T) / temperature, axis=-1)
 
 
-def nearest(embeddings: jax.Array, bank: jax.Array) -> jax.Array:
+def nearest(
+    embeddings: Float[Array, "... embedding"], bank: Float[Array, "K embedding"]
+) -> Int32[Array, "..."]:
     """`[...]` int32 index of the nearest centroid of `[..., embedding]`, from 0."""
     cosine = embeddings @ bank.T
     # The first of the greatest; on a CPU two plain reductions take a third of argmax's time.
@@ -111,15 +127,15 @@ def nearest(embeddings: jax.Array, bank: jax.Array) -> jax.Array:
 
 
 def move(
-    key: jax.Array,
-    bank: jax.Array,
-    embeddings: jax.Array,
-    probabilities: jax.Array,
+    key: PRNGKeyArray,
+    bank: Float[Array, "K embedding"],
+    embeddings: Float[Array, "pixel embedding"],
+    probabilities: Float[Array, "pixel K"],
     *,
     decay: float,
     noise: float,
     dead: float = 1e-3,
-) -> jax.Array:
+) -> Float[Array, "K embedding"]:
     """One step of the exponential moving average, after backpropagation.
 
     c_k <- unit(decay c_k + (1 - decay) unit(sum_i q_ik z_i)). A centroid with less than

@@ -13,6 +13,7 @@ import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float, Integer, UInt8
 
 from dgc_jax.errors import InputError
 from dgc_jax.model import tree
@@ -69,16 +70,16 @@ class ClusterTree:
         return len(self.leaf_names)
 
     @functools.cached_property
-    def lookup(self) -> np.ndarray:
+    def lookup(self) -> UInt8[np.ndarray, " K"]:
         """`[K']` uint8 id shown, 1..K, of every trained cluster."""
         return self.shown[self.leaves]
 
     @functools.cached_property
-    def joins(self) -> tuple[np.ndarray, np.ndarray]:
+    def joins(self) -> tuple[Float[np.ndarray, "joins 4"], Integer[np.ndarray, " joins+1"]]:
         """The tree over the ids of the finest level, see `dgc_jax.model.tree.of_ids`."""
         return tree.of_ids(self.linkage, self.live, self.leaves)
 
-    def level(self, clusters: int) -> np.ndarray:
+    def level(self, clusters: int) -> UInt8[np.ndarray, " {self.finest}"]:
         """The ids that the clusters of the finest level have at another one.
 
         Args:
@@ -168,7 +169,7 @@ class ClusterTree:
             self, shown=shown, names=tuple(names), colours=colours, viewed=True
         )
 
-    def becomes(self, groups: Sequence[Group]) -> np.ndarray | None:
+    def becomes(self, groups: Sequence[Group]) -> UInt8[np.ndarray, " labels"] | None:
         """What each label that is shown becomes in a view.
 
         Returns:
@@ -197,7 +198,7 @@ class ClusterTree:
                 remedy="load the model again and make the new view of that",
             )
 
-    def _level(self, clusters: int) -> np.ndarray:
+    def _level(self, clusters: int) -> UInt8[np.ndarray, " {self.finest}"]:
         """`[L]` id at a level of each cluster of the finest one."""
         self.check_whole()
         if not 1 <= clusters <= self.finest:
@@ -209,14 +210,16 @@ class ClusterTree:
             )
         return self.level(clusters)
 
-    def _labels(self, groups: Sequence[Group]) -> np.ndarray:
+    def _labels(self, groups: Sequence[Group]) -> UInt8[np.ndarray, " {self.finest+1}"]:
         """`[L + 1]` uint8: what each id of the finest level becomes in a view."""
         table = np.zeros(self.finest + 1, np.uint8)
         for group in groups:
             table[list(group.of)] = group.id
         return table
 
-    def _groups(self, taken: np.ndarray, names: Mapping[int, str]) -> tuple[Group, ...]:
+    def _groups(
+        self, taken: UInt8[np.ndarray, " leaf"], names: Mapping[int, str]
+    ) -> tuple[Group, ...]:
         """Groups of equal ids; `names` are those that differ from the model's."""
         return tuple(
             Group(

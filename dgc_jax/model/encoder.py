@@ -26,6 +26,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, PRNGKeyArray
 
 from dgc_jax.config import Model, Training
 from dgc_jax.errors import InputError
@@ -59,7 +60,7 @@ def choose_strides(bands: int, kernel: int = Model.kernel) -> tuple[int, int, in
     )
 
 
-def _identity(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def _identity(key: PRNGKeyArray, shape: tuple[int, int]) -> Float[Array, "row column"]:
     del key
     return jnp.eye(shape[0], shape[1])
 
@@ -72,7 +73,9 @@ def _reach(strides: Sequence[int], kernel: int) -> int:
     return positions
 
 
-def _fit_length(spectra: jax.Array, strides: Sequence[int], kernel: int) -> jax.Array:
+def _fit_length(
+    spectra: Float[Array, "pixel band"], strides: Sequence[int], kernel: int
+) -> Float[Array, "pixel fitted"]:
     """Repeats the end bands of `[pixel, band]` until the convolutions fit, or trims the ends."""
     bands = spectra.shape[1]
     reach = _reach(strides, kernel)
@@ -85,7 +88,9 @@ def _fit_length(spectra: jax.Array, strides: Sequence[int], kernel: int) -> jax.
     return spectra
 
 
-def band_matrix(kernel: jax.Array, stride: int, positions: int) -> jax.Array:
+def band_matrix(
+    kernel: Float[Array, "tap channel feature"], stride: int, positions: int
+) -> Float[Array, "columns features"]:
     """The banded (Toeplitz) matrix of a strided convolution along the bands.
 
     Args:
@@ -106,8 +111,10 @@ def band_matrix(kernel: jax.Array, stride: int, positions: int) -> jax.Array:
 
 
 def band_convolutions(
-    spectra: jax.Array, layers: Sequence[tuple[jax.Array, jax.Array, int]], block: int
-) -> jax.Array:
+    spectra: Float[Array, "pixel columns"],
+    layers: Sequence[tuple[Float[Array, "_ _ _"], Float[Array, " _"], int]],
+    block: int,
+) -> Float[Array, "pixel features"]:
     """Strided 1-D convolutions along the bands with ReLUs between, as a few matrix products.
 
     With so few channels a library convolution spends its time on moving data. Here all that
@@ -142,8 +149,11 @@ def band_convolutions(
 
 
 def masked_convolution(
-    image: jax.Array, valid: jax.Array, kernel: jax.Array, bias: jax.Array
-) -> jax.Array:
+    image: Float[Array, "batch row column channel"],
+    valid: Bool[Array | np.ndarray, "batch row column"],
+    kernel: Float[Array, "3 3 channel feature"],
+    bias: Float[Array, " feature"],
+) -> Float[Array, "batch row column feature"]:
     """A 3 x 3 convolution in which the centre of the window stands in for invalid neighbours.
 
     Scaling the sum over the valid taps up by nine over their number would not do: the taps have
@@ -193,7 +203,13 @@ class Encoder(nn.Module):
     precision: str = Training.precision
 
     @nn.compact
-    def __call__(self, spectra: jax.Array, valid: jax.Array, *, raw: bool = False) -> jax.Array:
+    def __call__(
+        self,
+        spectra: Float[Array | np.ndarray, "batch row column band"],
+        valid: Bool[Array | np.ndarray, "batch row column"],
+        *,
+        raw: bool = False,
+    ) -> Float32[Array, "batch row column {self.embedding}"]:
         """Embeds every valid pixel.
 
         Args:
@@ -225,7 +241,11 @@ class Encoder(nn.Module):
         p = p * jax.lax.rsqrt(jnp.sum(p**2, axis=-1, keepdims=True) + 1e-12)
         return jnp.where(valid[..., None], p, 0)
 
-    def _spectral(self, spectra: jax.Array, valid: jax.Array) -> jax.Array:
+    def _spectral(
+        self,
+        spectra: Float[Array | np.ndarray, "batch row column band"],
+        valid: Bool[Array | np.ndarray, "batch row column"],
+    ) -> Float[Array, "batch row column {self.embedding}"]:
         """`[batch, row, column, band]` to `[batch, row, column, embedding]`, pixel by pixel."""
         batch, rows, columns, bands = spectra.shape
         dtype = jnp.dtype(self.precision)
@@ -245,7 +265,11 @@ class Encoder(nn.Module):
         x = x.reshape(batch, rows, columns, self.embedding)
         return jnp.where(valid[..., None], x, 0)
 
-    def _spatial(self, s: jax.Array, valid: jax.Array) -> jax.Array:
+    def _spatial(
+        self,
+        s: Float[Array, "batch row column embedding"],
+        valid: Bool[Array | np.ndarray, "batch row column"],
+    ) -> Float[Array, "batch row column embedding"]:
         """`[batch, row, column, embedding]` to the same, over 5 x 5 pixels."""
         shape = (3, 3, self.embedding, self.embedding)
         y = s
@@ -254,7 +278,9 @@ class Encoder(nn.Module):
             y = jnp.where(valid[..., None], nn.relu(y) if i == 0 else y, 0)
         return y
 
-    def _weights(self, name: str, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    def _weights(
+        self, name: str, shape: tuple[int, ...]
+    ) -> tuple[Float[Array, "... feature"], Float[Array, " feature"]]:
         dtype = jnp.dtype(self.precision)
         kernel = self.param(name, nn.initializers.he_normal(), shape)
         bias = self.param(f"{name}_bias", nn.initializers.zeros, shape[-1:])

@@ -12,16 +12,17 @@ References:
 import math
 
 import numpy as np
+from jaxtyping import Real
 
 
-def entropy(pixels: np.ndarray) -> float:
+def entropy(pixels: Real[np.ndarray, "..."]) -> float:
     """Entropy in nats of the distribution that `pixels` (counts of any shape) gives."""
     pixels = pixels[pixels > 0].astype(np.float64)
     shares = pixels / pixels.sum()
     return max(0.0, float(-(shares * np.log(shares)).sum()))
 
 
-def mutual_information(counts: np.ndarray) -> float:
+def mutual_information(counts: Real[np.ndarray, "first second"]) -> float:
     """Mutual information in nats of the `[first, second]` table; NaN without pixels."""
     if not counts.any():
         return math.nan
@@ -32,7 +33,7 @@ def mutual_information(counts: np.ndarray) -> float:
     return max(0.0, float((joint[met] * np.log(joint[met] / chance[met])).sum()))
 
 
-def normalised_mutual_information(counts: np.ndarray) -> float:
+def normalised_mutual_information(counts: Real[np.ndarray, "first second"]) -> float:
     """Mutual information over the mean of the two entropies, 0..1; NaN without pixels.
 
     1 when both maps are one single region, 0 when only one of them is.
@@ -43,7 +44,7 @@ def normalised_mutual_information(counts: np.ndarray) -> float:
     return min(1.0, mutual_information(counts) / mean_entropy) if mean_entropy > 0 else 1.0
 
 
-def variation_of_information(counts: np.ndarray) -> float:
+def variation_of_information(counts: Real[np.ndarray, "first second"]) -> float:
     """`H(first | second) + H(second | first)` in nats: 0 for equal maps; NaN without pixels."""
     if not counts.any():
         return math.nan
@@ -51,12 +52,12 @@ def variation_of_information(counts: np.ndarray) -> float:
     return max(0.0, entropy(counts.sum(1)) + entropy(counts.sum(0)) - 2 * information)
 
 
-def adjusted_rand_index(counts: np.ndarray) -> float:
+def adjusted_rand_index(counts: Real[np.ndarray, "first second"]) -> float:
     """Adjusted Rand index, 1 for equal maps and about 0 for chance; NaN without pixels."""
     if not counts.any():
         return math.nan
 
-    def pairs(pixels: np.ndarray) -> int:
+    def pairs(pixels: Real[np.ndarray, "..."]) -> int:
         # Python integers are exact: 1e9 pixels have 5e17 pairs, and the index multiplies pairs.
         return sum(int(n) * (int(n) - 1) // 2 for n in pixels.ravel())
 

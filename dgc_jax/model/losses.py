@@ -28,8 +28,8 @@ batch without any usable pixel has loss 0.
 import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from dgc_jax.config import Losses
 from dgc_jax.model.centroids import unit
@@ -45,7 +45,7 @@ class Weights(NamedTuple):
     anchor: float = Losses.anchor
 
 
-def _mean(values: jax.Array, weights: jax.Array) -> jax.Array:
+def _mean(values: Float[Array, " pixel"], weights: Float[Array, " pixel"]) -> Float[Array, ""]:
     return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1e-6)
 
 
@@ -53,7 +53,12 @@ def _log_clusters(clusters: int) -> float:
     return math.log(max(clusters, 2))
 
 
-def compactness(z: jax.Array, log_q: jax.Array, bank: jax.Array, weights: jax.Array) -> jax.Array:
+def compactness(
+    z: Float[Array, "pixel embedding"],
+    log_q: Float[Array, "pixel K"],
+    bank: Float[Array, "K embedding"],
+    weights: Float[Array, " pixel"],
+) -> Float[Array, ""]:
     """Mean expected distance 1 - cosine to the assigned centroid.
 
     Args:
@@ -66,8 +71,11 @@ def compactness(z: jax.Array, log_q: jax.Array, bank: jax.Array, weights: jax.Ar
 
 
 def orthogonality(
-    z: jax.Array, log_q: jax.Array, weights: jax.Array, margin: float = Losses.margin
-) -> jax.Array:
+    z: Float[Array, "pixel embedding"],
+    log_q: Float[Array, "pixel K"],
+    weights: Float[Array, " pixel"],
+    margin: float = Losses.margin,
+) -> Float[Array, ""]:
     """Mean hinge on the cosines between the batch's cluster means.
 
     Args:
@@ -83,7 +91,9 @@ def orthogonality(
     return jnp.sum(above) / max(clusters * (clusters - 1) / 2, 1)
 
 
-def consistency(log_q1: jax.Array, log_q2: jax.Array, shared: jax.Array) -> jax.Array:
+def consistency(
+    log_q1: Float[Array, "pixel K"], log_q2: Float[Array, "pixel K"], shared: Float[Array, " pixel"]
+) -> Float[Array, ""]:
     """Jensen-Shannon divergence between two views of the same pixels, in bits: 0..1.
 
     It is bounded, unlike Kullback's, so that pixels which two views see quite differently do not
@@ -99,7 +109,9 @@ def consistency(log_q1: jax.Array, log_q2: jax.Array, shared: jax.Array) -> jax.
     return _mean((first + second) / (2 * math.log(2)), shared)
 
 
-def balance(log_q1: jax.Array, log_q2: jax.Array, shared: jax.Array) -> jax.Array:
+def balance(
+    log_q1: Float[Array, "pixel K"], log_q2: Float[Array, "pixel K"], shared: Float[Array, " pixel"]
+) -> Float[Array, ""]:
     """One less the mutual information of paired assignments over log K; arguments as above."""
     q1, q2 = jnp.exp(log_q1) * shared[:, None], jnp.exp(log_q2)
     joint = q1.T @ q2 / jnp.maximum(jnp.sum(shared), 1e-6)
@@ -118,11 +130,15 @@ def balance(log_q1: jax.Array, log_q2: jax.Array, shared: jax.Array) -> jax.Arra
     return seen * (1 - information / _log_clusters(joint.shape[0]))
 
 
-def anchor(p: jax.Array, start: jax.Array, weights: jax.Array) -> jax.Array:
+def anchor(
+    p: Float[Array, "pixel embedding"],
+    start: Float[Array, "pixel embedding"],
+    weights: Float[Array, " pixel"],
+) -> Float[Array, ""]:
     """Mean of 1 - cosine between `[pixel, embedding]` unit embeddings now and at step 0."""
     return _mean(1 - jnp.sum(p * start, axis=-1), weights)
 
 
-def total(terms: dict[str, jax.Array], weights: Weights) -> jax.Array:
+def total(terms: dict[str, Float[Array, ""]], weights: Weights) -> Float[Array, ""]:
     """Weighted sum of the terms, each named as in `Weights`."""
     return sum((getattr(weights, name) * term for name, term in terms.items()), jnp.float32(0))

@@ -26,6 +26,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Shaped
 
 from dgc_jax.config import Model, Training
 
@@ -37,7 +38,9 @@ def block_size(window: int) -> int:
     return max(BLOCK, 2 * (window // 2))
 
 
-def _key_blocks(samples: jax.Array, block: int) -> jax.Array:
+def _key_blocks(
+    samples: Shaped[Array, "batch row column channel"], block: int
+) -> Shaped[Array, "batch block_row block_column {4*block*block} channel"]:
     """The 2b x 2b neighbourhood of every b x b block.
 
     Args:
@@ -57,7 +60,7 @@ def _key_blocks(samples: jax.Array, block: int) -> jax.Array:
     return wide.reshape(batch, rows // block, columns // block, 4 * block * block, channels)
 
 
-def _in_window(block: int, radius: int) -> np.ndarray:
+def _in_window(block: int, radius: int) -> Bool[np.ndarray, "{block*block} {4*block*block}"]:
     """`[b b, 4 b b]` bool: is this key of the neighbourhood in this query's window?"""
     query = np.arange(block) + block // 2
     near = np.abs(query[:, None] - np.arange(2 * block)[None, :]) <= radius  # [b, 2b]
@@ -66,14 +69,14 @@ def _in_window(block: int, radius: int) -> np.ndarray:
 
 
 def mean_shift(
-    samples: jax.Array,
-    valid: jax.Array,
-    bandwidth: jax.Array | float,
+    samples: Float[Array | np.ndarray, "batch row column channel"],
+    valid: Bool[Array | np.ndarray, "batch row column"],
+    bandwidth: Float[Array, ""] | float,
     *,
     iterations: int = Model.iterations,
     window: int = Model.window,
     detach: bool = True,
-) -> jax.Array:
+) -> Float32[Array, "batch row column channel"]:
     """Gaussian mean shift of every pixel's embedding within its window.
 
     Args:
@@ -138,7 +141,11 @@ class UnrolledMeanShift(nn.Module):
     precision: str = Training.precision
 
     @nn.compact
-    def __call__(self, samples: jax.Array, valid: jax.Array) -> jax.Array:
+    def __call__(
+        self,
+        samples: Float[Array | np.ndarray, "batch row column channel"],
+        valid: Bool[Array | np.ndarray, "batch row column"],
+    ) -> Float32[Array, "batch row column channel"]:
         """Shifts `[batch, row, column, channel]` embeddings; see `mean_shift`."""
         start = float(np.log(np.expm1(self.bandwidth)))  # the inverse of softplus
         width = nn.softplus(self.param("bandwidth", nn.initializers.constant(start), ()))

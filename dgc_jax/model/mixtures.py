@@ -15,6 +15,7 @@ them is the same leaf.
 """
 
 import numpy as np
+from jaxtyping import Float, Int, Int64
 
 SHARE = 0.4
 """Of the pairs around a cluster's pixels; above it the cluster is a mixture. 0.3 and 0.5 do as
@@ -24,7 +25,9 @@ _ENDS = 0.1  # t this close to 0 or 1 is the material itself
 _REST = 0.1  # largest square of the rest, of that of the distance
 
 
-def between(labels: np.ndarray, clusters: int, distance: int) -> np.ndarray:
+def between(
+    labels: Int[np.ndarray, "... row column"], clusters: int, distance: int
+) -> Int64[np.ndarray, "{clusters} {clusters} {clusters}"]:
     """Counts between which clusters the pixels of each lie.
 
     Args:
@@ -60,7 +63,9 @@ def between(labels: np.ndarray, clusters: int, distance: int) -> np.ndarray:
     return one_way + one_way.transpose(0, 2, 1)
 
 
-def hosts(spectra: np.ndarray, table: np.ndarray) -> np.ndarray:
+def hosts(
+    spectra: Float[np.ndarray, "K bin"], table: Int[np.ndarray, "K K K"]
+) -> Int[np.ndarray, " K"]:
     """The material that each cluster is, or is mostly made of.
 
     Args:

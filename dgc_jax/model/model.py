@@ -12,6 +12,8 @@ from typing import Any, cast
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int32
 
 from dgc_jax.config import Config
 from dgc_jax.model import centroids, normalisation
@@ -40,7 +42,11 @@ class Model(flax.struct.PyTreeNode):
     mean_shift: UnrolledMeanShift = flax.struct.field(pytree_node=False)
     temperature: float = flax.struct.field(pytree_node=False)
 
-    def bins(self, crops: jax.Array, valid: jax.Array) -> jax.Array:
+    def bins(
+        self,
+        crops: Float[Array | np.ndarray, "batch row column band"],
+        valid: Bool[Array | np.ndarray, "batch row column"],
+    ) -> Float[Array, "batch row column bin"]:
         """The means over bins of bands, 0 where invalid.
 
         Args:
@@ -52,18 +58,18 @@ class Model(flax.struct.PyTreeNode):
         """
         return jnp.where(valid[..., None], normalisation.to_bins(crops, self.normalisation), 0)
 
-    def normalise(self, bins: jax.Array) -> jax.Array:
+    def normalise(self, bins: Float[Array, "... bin"]) -> Float[Array, "... bin"]:
         """The spectra `[..., bin]` that the encoder takes, of bins of reflectance."""
         return normalisation.normalise(bins, self.normalisation)
 
     def encode(
         self,
-        spectra: jax.Array,
-        valid: jax.Array,
+        spectra: Float[Array | np.ndarray, "batch row column bin"],
+        valid: Bool[Array | np.ndarray, "batch row column"],
         *,
         encoder: Parameters | None = None,
         raw: bool = False,
-    ) -> jax.Array:
+    ) -> Float[Array, "batch row column embedding"]:
         """Applies the encoder alone; see `dgc_jax.model.encoder.Encoder`.
 
         Args:
@@ -78,7 +84,13 @@ class Model(flax.struct.PyTreeNode):
         params = self.params["encoder"] if encoder is None else encoder
         return cast(jax.Array, self.encoder.apply({"params": params}, spectra, valid, raw=raw))
 
-    def embed(self, spectra: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def embed(
+        self,
+        spectra: Float[Array | np.ndarray, "batch row column bin"],
+        valid: Bool[Array | np.ndarray, "batch row column"],
+    ) -> tuple[
+        Float[Array, "batch row column embedding"], Float[Array, "batch row column embedding"]
+    ]:
         """The forward pass: unit embeddings before and after the mean shift.
 
         Args:
@@ -92,7 +104,11 @@ class Model(flax.struct.PyTreeNode):
         z = self.mean_shift.apply({"params": self.params["mean_shift"]}, p, valid)
         return p, centroids.unit(cast(jax.Array, z))
 
-    def embeddings(self, crops: jax.Array, valid: jax.Array) -> jax.Array:
+    def embeddings(
+        self,
+        crops: Float[Array | np.ndarray, "batch row column band"],
+        valid: Bool[Array | np.ndarray, "batch row column"],
+    ) -> Float[Array, "batch row column embedding"]:
         """The embeddings z `[batch, row, column, embedding]` of crops, 0 where invalid.
 
         Args:
@@ -101,11 +117,11 @@ class Model(flax.struct.PyTreeNode):
         """
         return self.embed(self.normalise(self.bins(crops, valid)), valid)[1]
 
-    def assign(self, z: jax.Array) -> jax.Array:
+    def assign(self, z: Float[Array, "... embedding"]) -> Float[Array, "... K"]:
         """Logarithms of the soft assignment `[..., K]` of embeddings `[..., embedding]`."""
         return centroids.assign(z, self.centroids, self.temperature)
 
-    def nearest(self, z: jax.Array) -> jax.Array:
+    def nearest(self, z: Float[Array, "... embedding"]) -> Int32[Array, "..."]:
         """Index `[...]` int32 of the nearest centroid of embeddings `[..., embedding]`."""
         return centroids.nearest(z, self.centroids)
 

@@ -17,11 +17,14 @@ It is a Potts model on a tree, of which dynamic programming finds the least in t
 """
 
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 _FIRST, _LAST = 0.5, 0.25  # cost of a change at the first and the last join
 
 
-def name_leaves(tree: np.ndarray, hints: np.ndarray) -> np.ndarray:
+def name_leaves(
+    tree: Float[np.ndarray, "joins 4"], hints: Real[np.ndarray, "joins+1 name"]
+) -> Int[np.ndarray, " joins+1"]:
     """The name of every cluster.
 
     Args:

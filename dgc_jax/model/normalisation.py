@@ -16,6 +16,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Real
 
 from dgc_jax.config import NORMALISATIONS as KINDS
 from dgc_jax.config import Data
@@ -46,7 +47,9 @@ class Normalisation(flax.struct.PyTreeNode):
     kind: str = flax.struct.field(pytree_node=False, default=Data.normalisation)
 
 
-def bin_weights(bands: int, wavelengths: np.ndarray | None, width: float) -> np.ndarray:
+def bin_weights(
+    bands: int, wavelengths: Real[np.ndarray, " {bands}"] | None, width: float
+) -> Float32[np.ndarray, "{bands} bin"]:
     """Weights that average neighbouring bands.
 
     Args:
@@ -72,10 +75,10 @@ def bin_weights(bands: int, wavelengths: np.ndarray | None, width: float) -> np.
 
 
 def fit(
-    crops: np.ndarray,
-    valid: np.ndarray,
+    crops: Real[np.ndarray, "crop row column band"],
+    valid: Bool[np.ndarray, "crop row column"],
     *,
-    wavelengths: np.ndarray | None = None,
+    wavelengths: Real[np.ndarray, " band"] | None = None,
     width: float = Data.bin_width,
     kind: str = Data.normalisation,
 ) -> Normalisation:
@@ -146,12 +149,12 @@ def fit(
     return constants
 
 
-def _differ(spectra: np.ndarray) -> bool:
+def _differ(spectra: Float[np.ndarray, "pixel bin"]) -> bool:
     """Whether the pixels of `[pixel, bin]` differ by more than rounding."""
     return bool(spectra.std(axis=0, dtype=np.float64).max() > 1e-6 * np.abs(spectra).max())
 
 
-def _tells(spectra: np.ndarray) -> np.ndarray:
+def _tells(spectra: Float[np.ndarray, "pixel bin"]) -> Bool[np.ndarray, " bin"]:
     """`[bin]` bool: which bins are not both constant and far from the values of all others.
 
     Such bins tell nothing, and their distance would count as the spread of the data set.
@@ -164,7 +167,11 @@ def _tells(spectra: np.ndarray) -> np.ndarray:
     return varies | (distance <= _FAR * others.std(dtype=np.float64))
 
 
-def _check_scales(spectra: np.ndarray, weights: np.ndarray, wavelengths: np.ndarray | None) -> None:
+def _check_scales(
+    spectra: Float[np.ndarray, "pixel bin"],
+    weights: Float[np.ndarray, "band bin"],
+    wavelengths: Real[np.ndarray, " band"] | None,
+) -> None:
     """Refuses data sets in which few bins drown the others.
 
     Args:
@@ -193,13 +200,17 @@ def _check_scales(spectra: np.ndarray, weights: np.ndarray, wavelengths: np.ndar
     )
 
 
-def to_bins(crops: jax.Array, normalisation: Normalisation) -> jax.Array:
+def to_bins(
+    crops: Float[Array | np.ndarray, "... band"], normalisation: Normalisation
+) -> Float[Array, "... bin"]:
     """Averages `[..., band]` reflectance to `[..., bin]` in units of the data set's deviation."""
     weights = normalisation.bins
     return jnp.matmul(crops, weights, precision=jax.lax.Precision.HIGHEST) / normalisation.scale
 
 
-def normalise(spectra: jax.Array, normalisation: Normalisation) -> jax.Array:
+def normalise(
+    spectra: Float[Array, "... bin"], normalisation: Normalisation
+) -> Float[Array, "... bin"]:
     """Applies the chosen kind to `[..., bin]` spectra that come from `to_bins`."""
     match normalisation.kind:
         case "band":

@@ -10,6 +10,7 @@ it gives a level of 1 to L groups.
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int, Integer, Real, UInt8
 
 from dgc_jax.model import views
 
@@ -34,7 +35,12 @@ class Merge(NamedTuple):
     tree: np.ndarray
 
 
-def merge(tree: np.ndarray, described: views.Description, bank: np.ndarray, clusters: int) -> Merge:
+def merge(
+    tree: Float[np.ndarray, "joins 4"],
+    described: views.Description,
+    bank: Float[np.ndarray, "K embedding"],
+    clusters: int,
+) -> Merge:
     """Numbers the groups of a tree at the level that is shown, and those of all other levels.
 
     Args:
@@ -50,13 +56,13 @@ def merge(tree: np.ndarray, described: views.Description, bank: np.ndarray, clus
 
 
 def number_leaves(
-    tree: np.ndarray,
-    live: np.ndarray,
-    spectra: np.ndarray,
-    counts: np.ndarray,
-    bank: np.ndarray,
+    tree: Float[np.ndarray, "joins 4"],
+    live: Int[np.ndarray, " joins+1"],
+    spectra: Float[np.ndarray, "K band"],
+    counts: Real[np.ndarray, " K"],
+    bank: Float[np.ndarray, "K embedding"],
     clusters: int,
-) -> np.ndarray:
+) -> UInt8[np.ndarray, " K"]:
     """Ids of the finest level from which those of every other one follow by `cut_ids`.
 
     At the level of `clusters` groups ids run from 1, dark to bright. On the way down from k to
@@ -93,7 +99,7 @@ def number_leaves(
     return ids[nearest_live]
 
 
-def cut_tree(tree: np.ndarray, clusters: int) -> np.ndarray:
+def cut_tree(tree: Float[np.ndarray, "joins 4"], clusters: int) -> Int[np.ndarray, " joins+1"]:
     """Groups of the leaves when the tree is cut so that `clusters` groups are left.
 
     Args:
@@ -116,7 +122,7 @@ def cut_tree(tree: np.ndarray, clusters: int) -> np.ndarray:
     return groups
 
 
-def _members(tree: np.ndarray) -> list[list[int]]:
+def _members(tree: Float[np.ndarray, "joins 4"]) -> list[list[int]]:
     """The leaves in each leaf and in each group that a row of a linkage matrix joins."""
     members = [[leaf] for leaf in range(len(tree) + 1)]
     for left, right in tree[:, :2].astype(int):
@@ -124,7 +130,12 @@ def _members(tree: np.ndarray) -> list[list[int]]:
     return members
 
 
-def cut_ids(tree: np.ndarray, live: np.ndarray, lookup: np.ndarray, clusters: int) -> np.ndarray:
+def cut_ids(
+    tree: Float[np.ndarray, "joins 4"],
+    live: Int[np.ndarray, " joins+1"],
+    lookup: Integer[np.ndarray, " K"],
+    clusters: int,
+) -> UInt8[np.ndarray, " id"]:
     """The id that each cluster of a level takes when the tree is cut further up.
 
     A group takes the lowest id in it, and a cluster that joins no other keeps its own.
@@ -147,7 +158,12 @@ def cut_ids(tree: np.ndarray, live: np.ndarray, lookup: np.ndarray, clusters: in
     return taken
 
 
-def parents(tree: np.ndarray, live: np.ndarray, leaves: np.ndarray, clusters: int) -> np.ndarray:
+def parents(
+    tree: Float[np.ndarray, "joins 4"],
+    live: Int[np.ndarray, " joins+1"],
+    leaves: Integer[np.ndarray, " K"],
+    clusters: int,
+) -> Int[np.ndarray, " joins+1"]:
     """The cluster that each id of the finest level is parted from, on the way down the tree.
 
     Args:
@@ -165,7 +181,11 @@ def parents(tree: np.ndarray, live: np.ndarray, leaves: np.ndarray, clusters: in
     return found
 
 
-def of_ids(tree: np.ndarray, live: np.ndarray, leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def of_ids(
+    tree: Float[np.ndarray, "joins 4"],
+    live: Int[np.ndarray, " joins+1"],
+    leaves: Integer[np.ndarray, " K"],
+) -> tuple[Float[np.ndarray, "left 4"], Integer[np.ndarray, " left+1"]]:
     """The tree over the ids of the finest level, of which one may have several trained clusters.
 
     Args:
@@ -190,7 +210,7 @@ def of_ids(tree: np.ndarray, live: np.ndarray, leaves: np.ndarray) -> tuple[np.n
     return np.array(joins, float).reshape(-1, 4), ids
 
 
-def standing_out(tree: np.ndarray, most: int = 4) -> list[int]:
+def standing_out(tree: Float[np.ndarray, "joins 4"], most: int = 4) -> list[int]:
     """Levels at which the next join is much longer than the one before, the largest gap first.
 
     The joins of what belongs together are short, and one that joins what does not is long: the
@@ -211,7 +231,11 @@ def standing_out(tree: np.ndarray, most: int = 4) -> list[int]:
     return sorted(int(levels[i]) for i in good[:most])
 
 
-def order_by_brightness(groups: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def order_by_brightness(
+    groups: Int[np.ndarray, " cluster"],
+    spectra: Float[np.ndarray, "cluster band"],
+    counts: Real[np.ndarray, " cluster"],
+) -> UInt8[np.ndarray, " cluster"]:
     """Renumbers groups 1..K from dark to bright by the mean reflectance of their pixels.
 
     Args:

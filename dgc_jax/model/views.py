@@ -36,6 +36,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Float64, Int, Int64, Real
 
 from dgc_jax.model import information, mixtures
 
@@ -87,7 +88,9 @@ class Description(NamedTuple):
     between: np.ndarray
 
 
-def neighbours(labels: np.ndarray, clusters: int, distance: int = DISTANCE) -> np.ndarray:
+def neighbours(
+    labels: Int[np.ndarray, "... row column"], clusters: int, distance: int = DISTANCE
+) -> Int64[np.ndarray, "{clusters} {clusters}"]:
     """Counts how often clusters lie `distance` pixels apart.
 
     Args:
@@ -112,7 +115,7 @@ def neighbours(labels: np.ndarray, clusters: int, distance: int = DISTANCE) -> n
     return one_way + one_way.T
 
 
-def views(described: Description, weighting: Weighting) -> tuple[np.ndarray, ...]:
+def views(described: Description, weighting: Weighting) -> tuple[Float64[np.ndarray, "K _"], ...]:
     """The four views of each cluster, on one scale.
 
     Args:
@@ -154,7 +157,7 @@ def _standardised(view: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return centred / total if total > 1e-7 * size else np.zeros_like(centred)
 
 
-def linkage(described: Description, weighting: Weighting) -> np.ndarray:
+def linkage(described: Description, weighting: Weighting) -> Float64[np.ndarray, "joins 4"]:
     """The tree of the clusters that have pixels.
 
     Args:
@@ -184,7 +187,9 @@ def linkage(described: Description, weighting: Weighting) -> np.ndarray:
     return ward(every, described.counts.astype(np.float64) ** weighting.exponent)
 
 
-def ward(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def ward(
+    points: Float[np.ndarray, "n feature"], weights: Real[np.ndarray, " n"]
+) -> Float64[np.ndarray, "n-1 4"]:
     """Ward's linkage of weighted points, which SciPy's has no weights for.
 
     Args:
@@ -225,7 +230,10 @@ class Choice(NamedTuple):
     agreement: float
 
 
-def medoid(groups: Sequence[np.ndarray], tables: Sequence[Sequence[np.ndarray]]) -> Choice:
+def medoid(
+    groups: Sequence[Int[np.ndarray, " _"]],
+    tables: Sequence[Sequence[Real[np.ndarray, "_ _"]]],
+) -> Choice:
     """The grouping that agrees best with all the others, by the adjusted Rand index.
 
     A single cut is noisy; the one in the middle of several is less so, and how well they agree says

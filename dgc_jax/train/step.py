@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int
 
 from dgc_jax import processes
 from dgc_jax.data.crops import Batch
@@ -20,7 +21,7 @@ from dgc_jax.model import augment, centroids, losses
 from dgc_jax.model.model import Parameters
 from dgc_jax.train.state import TrainState
 
-Metrics = dict[str, jax.Array]
+Metrics = dict[str, Float[Array, "..."]]
 
 
 def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -49,7 +50,11 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     )
     spectra = state.model.normalise(spectra)
 
-    def forward(params: Parameters) -> tuple[jax.Array, tuple[Metrics, jax.Array, jax.Array]]:
+    def forward(
+        params: Parameters,
+    ) -> tuple[
+        Float[Array, ""], tuple[Metrics, Float[Array, "pixel embedding"], Float[Array, "pixel K"]]
+    ]:
         model = state.model.replace(params=params)
         p, z = model.embed(spectra, turned)
         log_q = model.assign(z)
@@ -86,11 +91,14 @@ def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     return state.replace(step=state.step + 1, model=model, opt_state=opt_state), metrics
 
 
-Pixels = Callable[[int, int], tuple[jax.Array, jax.Array, jax.Array]]
+Pixels = Callable[
+    [int, int],
+    tuple[Float[Array, "pixel K"], Float[Array, "pixel K"], Float[Array, " pixel"]],
+]
 """Assignments of pixels of both crops, those of the second so many rows and columns displaced."""
 
 
-def _balance(pixels: Pixels, displacement: int) -> jax.Array:
+def _balance(pixels: Pixels, displacement: int) -> Float[Array, ""]:
     """The balance between pixels of the second crops and pixels beside them in the first.
 
     Args:
@@ -106,7 +114,10 @@ def _balance(pixels: Pixels, displacement: int) -> jax.Array:
 
 
 def _shared_pixels(
-    log_q: jax.Array, valid: jax.Array, offset: jax.Array, furthest: int = 0
+    log_q: Float[Array, "views row column K"],
+    valid: Bool[Array, "batch 2 row column"],
+    offset: Int[Array, "batch 2"],
+    furthest: int = 0,
 ) -> Pixels:
     """Assignments of the pixels that both crops of a pair show.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import TinyRun
 
-from dgc_jax import InputError, Segmenter, load
+from dgc_jax import InputError, Segmenter
 from dgc_jax.apply import gather
 from dgc_jax.apply.gather import TileSpectra
 from dgc_jax.data.scenes import Scene, open_scenes
@@ -15,11 +15,6 @@ from dgc_jax.show.maps import Quicklook
 from dgc_jax.show.portrait import Portrait
 
 SIDE, PARTS = 20, 3  # six tiles of a scene of 48 x 48
-
-
-@pytest.fixture(scope="module")
-def segmenter(tiny_run: TinyRun) -> Segmenter:
-    return load(str(tiny_run.workdir))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import spectral
 
-from dgc_jax import load, open_cube
+from dgc_jax import open_cube
 from dgc_jax.apply import likeness
 from dgc_jax.commands.evaluate import evaluate
 from dgc_jax.commands.segment import segment
@@ -16,11 +16,6 @@ from dgc_jax.data import units
 from dgc_jax.data.simulation import leaves
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def segmenter(tiny_run):
-    return load(str(tiny_run.workdir))
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +156,7 @@ def test_bands_that_are_far_apart_say_so_and_near_ones_are_told_as_interpolated(
 def test_a_scene_without_wavelengths_says_what_its_bands_are_taken_for(segmenter, unseen, tmp_path):
     path = write(tmp_path, unseen[0][0])
     assert "does not say its wavelengths" in told(segmenter, path)
-    assert "--wavelengths" in told(segmenter, path)
+    assert "wavelengths=" in told(segmenter, path)
 
 
 def test_commands_pass_it_on(tiny_run, unseen, tmp_path, caplog):

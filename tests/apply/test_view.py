@@ -6,18 +6,16 @@ import json
 import pathlib
 import shutil
 
-import click.testing
 import numpy as np
 import pytest
 import rasterio
 import spectral.io.envi
-from conftest import TinyRun, each_by_itself, merge_spectra
+from conftest import TinyRun, dgc, each_by_itself, merge_spectra
 from sklearn.metrics import adjusted_rand_score
 
 from dgc_jax import InputError, Segmenter, load, open_cube
 from dgc_jax.apply import view
 from dgc_jax.apply.saved_model import load_model, save_model
-from dgc_jax.cli import main
 from dgc_jax.commands.evaluate import evaluate
 from dgc_jax.commands.merge import merge as write
 from dgc_jax.model import tree
@@ -25,17 +23,8 @@ from dgc_jax.show import maps, overlay
 
 
 @pytest.fixture(scope="module")
-def segmenter(tiny_run: TinyRun) -> Segmenter:
-    return load(str(tiny_run.workdir))
-
-
-@pytest.fixture(scope="module")
 def scene(tiny_run: TinyRun) -> str:
     return str(sorted(pathlib.Path(tiny_run.scenes).glob("*.zarr"))[0])
-
-
-def dgc(*arguments: object) -> click.testing.Result:
-    return click.testing.CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 def merge(clusters: int) -> tree.Merge:

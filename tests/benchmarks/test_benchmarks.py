@@ -4,22 +4,17 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-from conftest import ROOT, TinyRun
+from conftest import ROOT, TinyRun, python
 
 
 def small(script: str, folder: pathlib.Path) -> dict[str, Any]:
     """The table of a benchmark, run in a process of its own with a cache of its own."""
     result = folder / "result.json"
-    command = [sys.executable, "-m", f"benchmarks.{script}", "--small", "--json", result]
     cache = {"DGC_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, env=os.environ | cache, capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    done = python("-m", f"benchmarks.{script}", "--small", "--json", result, **cache)
     assert done.returncode == 0, done.stderr
     return json.loads(result.read_text(encoding="utf-8"))
 

@@ -2,14 +2,12 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import python
 
 from benchmarks import mean_shift as benchmark
 
@@ -66,15 +64,7 @@ def test_a_form_that_takes_too_much_memory_is_left_out_and_told() -> None:
 @pytest.mark.slow
 def test_small_run_writes_milliseconds_and_their_ratios(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "result.json"
-    call = [
-        sys.executable,
-        "-m",
-        "benchmarks.mean_shift",
-        "--small",
-        "--json",
-        str(path),
-    ]
-    done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT)
+    done = python("-m", "benchmarks.mean_shift", "--small", "--json", path)
     assert done.returncode == 0, done.stderr
     result = json.loads(path.read_text(encoding="utf-8"))
     assert [(row["pixels"], row["pass"]) for row in result["rows"]] == [

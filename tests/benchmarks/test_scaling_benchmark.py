@@ -1,15 +1,12 @@
 """The benchmark of sharing a step counts bytes rightly, and every layout takes the same step."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import pytest
-from conftest import ROOT
+from conftest import python
 from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks import scaling as benchmark
@@ -39,12 +36,9 @@ def test_bytes_on_paper_follow_from_a_ring() -> None:
 @pytest.mark.slow
 def test_small_run_takes_the_same_step_in_two_processes_as_in_one(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "result.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scaling", "--small", "--json", str(path)],
-        env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},  # compiles faster
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
+    done = python(
+        *("-m", "benchmarks.scaling", "--small", "--json", path),
+        XLA_FLAGS="--xla_backend_optimization_level=0",  # compiles faster
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]

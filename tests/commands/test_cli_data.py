@@ -5,17 +5,12 @@ import signal
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from conftest import dgc
 
-from dgc_jax.cli import main
 from dgc_jax.data.cube import open_cube
 from dgc_jax.data.prepare import create_store
 
 CENTRES = np.linspace(400, 1000, 7)
-
-
-def run(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 def reflectance(shape=(40, 50, 7)):
@@ -32,7 +27,7 @@ def good(tmp_path):
 
 
 def test_inspect_tells_what_was_understood(good):
-    result = run("inspect", good)
+    result = dgc("inspect", good)
     assert result.exit_code == 0
     facts = dict(line.split(None, 1) for line in result.stdout.splitlines())
     assert facts["scene"] == "good"
@@ -48,7 +43,7 @@ def test_inspect_tells_what_was_understood(good):
 
 def test_inspect_samples_large_scenes_sparsely(tmp_path):
     np.save(tmp_path / "large.npy", reflectance((400, 300, 2)))
-    assert "100.0 % of 9216 sampled" in run("inspect", tmp_path / "large.npy").stdout
+    assert "100.0 % of 9216 sampled" in dgc("inspect", tmp_path / "large.npy").stdout
 
 
 @pytest.mark.parametrize(
@@ -63,7 +58,7 @@ def test_inspect_samples_large_scenes_sparsely(tmp_path):
 )
 def test_inspect_warns_of_what_looks_wrong(tmp_path, values, warning):
     np.save(tmp_path / "a.npy", values)
-    result = run("inspect", tmp_path / "a.npy")
+    result = dgc("inspect", tmp_path / "a.npy")
     assert result.exit_code == 0
     assert warning in result.stdout
 
@@ -71,14 +66,14 @@ def test_inspect_warns_of_what_looks_wrong(tmp_path, values, warning):
 def test_inspect_warns_of_a_scale_that_was_applied_before(tmp_path):
     path = tmp_path / "a.zarr"
     create_store(str(path), (9, 9, 7), "f4", scale=10000.0).write(reflectance((9, 9, 7))).result()
-    assert "divided by its scale factor 10000 already" in run("inspect", path).stdout
+    assert "divided by its scale factor 10000 already" in dgc("inspect", path).stdout
 
 
 def test_inspect_passes_on_how_to_read_the_file(tmp_path):
     np.save(tmp_path / "a.npy", reflectance().transpose(2, 0, 1))
     np.save(tmp_path / "a_mask.npy", np.arange(2000).reshape(40, 50) < 500)
     (tmp_path / "bands.txt").write_text(" ".join(map(str, CENTRES)))
-    result = run(
+    result = dgc(
         "inspect", tmp_path / "a.npy", "--axes", "brc", "--mask", "{stem}_mask.npy",
         "--wavelengths", tmp_path / "bands.txt",
     )  # fmt: skip
@@ -88,7 +83,7 @@ def test_inspect_passes_on_how_to_read_the_file(tmp_path):
 
 
 def test_bad_input_is_one_line_and_status_2(tmp_path):
-    result = run("inspect", tmp_path / "missing.hdr")
+    result = dgc("inspect", tmp_path / "missing.hdr")
     assert result.exit_code == 2
     assert result.stderr == f"dgc: {tmp_path}/missing.hdr: does not exist; check the path.\n"
     assert not result.stdout
@@ -96,14 +91,14 @@ def test_bad_input_is_one_line_and_status_2(tmp_path):
 
 @pytest.mark.parametrize("words", [["inspect"], ["prepare", "x"], ["inspect", "x", "--no"], ["no"]])
 def test_wrong_usage_is_status_2(words):
-    assert run(*words).exit_code == 2
+    assert dgc(*words).exit_code == 2
 
 
 def test_prepare_writes_every_scene_and_skips_it_the_next_time(tmp_path, good):
     np.save(tmp_path / "other.npy", reflectance())
     np.save(tmp_path / "other_labels.npy", np.ones((40, 50), "u1"))
     out = tmp_path / "out"
-    first = run("prepare", tmp_path, "--out", out)
+    first = dgc("prepare", tmp_path, "--out", out)
     assert first.exit_code == 0, first.output
     assert sorted(path.name for path in out.iterdir()) == [
         "good.zarr",
@@ -114,18 +109,18 @@ def test_prepare_writes_every_scene_and_skips_it_the_next_time(tmp_path, good):
     np.testing.assert_array_equal(
         open_cube(out / "other.zarr").read(0, 0, 40, 50)[0], reflectance()
     )
-    second = run("prepare", tmp_path / "*.npy", good, "--out", out)
+    second = dgc("prepare", tmp_path / "*.npy", good, "--out", out)
     assert second.stdout.count(": complete already") == 2
 
 
 def test_prepare_goes_on_after_a_bad_scene_and_says_so(tmp_path, good):
     bad = tmp_path / "bad.npy"
     bad.write_text("nothing")
-    result = run("prepare", bad, good, "--out", tmp_path / "out")
+    result = dgc("prepare", bad, good, "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert (tmp_path / "out" / "good.zarr").exists()
     assert result.stderr.count("dgc: ") == 1
-    assert run("prepare", bad, "--out", tmp_path / "out").exit_code == 2
+    assert dgc("prepare", bad, "--out", tmp_path / "out").exit_code == 2
 
 
 def tree(folder):
@@ -139,8 +134,8 @@ def test_prepare_with_workers_writes_and_tells_what_one_would(tmp_path, good):
         np.save(tmp_path / f"{name}.npy", reflectance((40, 33, 5)))
     (tmp_path / "bad.npy").write_text("nothing")
     scenes = [good, *(tmp_path / f"{name}.npy" for name in ("a", "bad", "b"))]
-    alone = run("prepare", *scenes, "--out", tmp_path / "alone")
-    together = run("prepare", *scenes, "--out", tmp_path / "together", "--workers", 2)
+    alone = dgc("prepare", *scenes, "--out", tmp_path / "alone")
+    together = dgc("prepare", *scenes, "--out", tmp_path / "together", "--workers", 2)
     assert alone.exit_code == together.exit_code == 1
     assert together.stderr == alone.stderr
     assert together.stdout == alone.stdout.replace("/alone/", "/together/")
@@ -156,7 +151,7 @@ def test_a_worker_that_is_killed_is_told_and_nothing_hangs(tmp_path, good, monke
             return super().submit(signal.raise_signal, signal.SIGKILL)
 
     monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Killing)
-    result = run("prepare", good, tmp_path / "a.npy", "--out", tmp_path / "out", "--workers", 2)
+    result = dgc("prepare", good, tmp_path / "a.npy", "--out", tmp_path / "out", "--workers", 2)
     assert result.exit_code == 2
     assert result.stderr.count("a worker process was ended from outside") == 2
     assert f"dgc: {good}: was not prepared" in result.stderr

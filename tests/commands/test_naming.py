@@ -6,18 +6,16 @@ import json
 import pathlib
 import shutil
 
-import click.testing
 import numpy as np
 import PIL.Image
 import pytest
 import rasterio
 import rasterio.warp
 import scipy.cluster.hierarchy
-from conftest import TinyRun
+from conftest import TinyRun, dgc
 
 from dgc_jax import InputError, load, open_cube
 from dgc_jax.apply import view
-from dgc_jax.cli import main
 from dgc_jax.commands.name import name
 from dgc_jax.data.hints import read_points
 from dgc_jax.model.naming import name_leaves
@@ -115,10 +113,6 @@ def test_a_missing_file_is_refused(tmp_path: pathlib.Path) -> None:
     for file in ("none.csv", "none.json"):
         with pytest.raises(InputError, match=r"(?i)no such file"):
             read_points(str(tmp_path / file))
-
-
-def dgc(*arguments: object) -> click.testing.Result:
-    return click.testing.CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from conftest import TinyRun
+from click.testing import CliRunner
+from conftest import TinyRun, dgc
 
 from dgc_jax import presets
 from dgc_jax.cli import main
@@ -19,10 +19,6 @@ from dgc_jax.commands import train as training
 from dgc_jax.config import Config, configure
 
 Seen = list[tuple[Config, str, list[str]]]
-
-
-def dgc(*words: object) -> Result:
-    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 @pytest.fixture

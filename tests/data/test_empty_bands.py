@@ -4,10 +4,9 @@ import numpy as np
 import PIL.Image
 import pytest
 import spectral
-from click.testing import CliRunner
+from conftest import dgc
 
 from dgc_jax import open_cube
-from dgc_jax.cli import main
 from dgc_jax.data import empty_bands
 from dgc_jax.errors import InputError
 
@@ -158,7 +157,7 @@ def test_inspect_says_why_no_pixel_is_valid(tmp_path, cause, told):
     else:
         rows, columns = np.indices((ROWS, COLUMNS))
         values[rows, columns, (rows + columns) % BANDS] = FILL
-    found = CliRunner().invoke(main, ["inspect", scene(tmp_path, values), *options])
+    found = dgc("inspect", scene(tmp_path, values), *options)
     assert found.exit_code == 0
     assert "No sampled pixels are valid" in found.stdout
     assert told in " ".join(found.stdout.split())

@@ -8,9 +8,8 @@ import PIL.Image
 import pytest
 import rich.console
 import spectral
-from click.testing import CliRunner
+from conftest import dgc
 
-from dgc_jax.cli import main
 from dgc_jax.data import preflight
 from dgc_jax.data.cube import open_cube
 from dgc_jax.data.scenes import open_scenes
@@ -118,20 +117,20 @@ def test_inspect_prints_the_table_of_a_folder_and_a_picture_of_one_scene(
     folder.mkdir()
     for name in ("a", "b"):
         write(folder, name)
-    done = CliRunner().invoke(main, ["inspect", str(folder)])
+    done = dgc("inspect", str(folder))
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[-2].startswith("a      12 x 10  5, 400-800 nm")
     picture = tmp_path / "a.png"
-    done = CliRunner().invoke(main, ["inspect", str(folder / "a.hdr"), "--png", str(picture)])
+    done = dgc("inspect", str(folder / "a.hdr"), "--png", str(picture))
     assert done.exit_code == 0, done.output
     with PIL.Image.open(picture) as image:
         assert image.size == (10, 12)
         pixels = np.asarray(image)
     np.testing.assert_array_equal(pixels, quicklook(open_cube(folder / "a.hdr")))
     (folder / "b.img").write_bytes(b"short")
-    done = CliRunner().invoke(main, ["inspect", str(folder)])
+    done = dgc("inspect", str(folder))
     assert done.exit_code == 2
-    done = CliRunner().invoke(main, ["inspect", str(folder), "--png", str(picture)])
+    done = dgc("inspect", str(folder), "--png", str(picture))
     assert done.exit_code == 2
     assert "--png, --show, --verify: expected one scene" in done.output
 
@@ -143,5 +142,5 @@ def test_a_scale_overrules_that_of_the_file(tmp_path: pathlib.Path) -> None:
     ours, theirs = (each.cube.read(0, 0, 12, 10)[0] for each in (scene, plain))
     np.testing.assert_allclose(ours, theirs / 100, rtol=1e-6)
     assert "The file's scale factor 100 is overruled by 10000." in scene.cube.notes
-    done = CliRunner().invoke(main, ["inspect", str(tmp_path / "a.hdr"), "--scale", "10000"])
+    done = dgc("inspect", str(tmp_path / "a.hdr"), "--scale", "10000")
     assert "scale           10000" in done.output

@@ -248,10 +248,8 @@ def test_minimising_orthogonality_lowers_the_cosines_between_cluster_means_to_th
 
 
 def test_clusters_farther_apart_than_the_margin_do_not_repel_each_other():
-    z = np.eye(EMBEDDING, dtype=np.float32)[np.arange(48) % 3]
-    log_q = np.log(
-        np.full((48, 3), 1e-4, np.float32) + np.eye(3, dtype=np.float32)[np.arange(48) % 3]
-    )
+    z = jnp.eye(EMBEDDING)[np.arange(48) % 3]
+    log_q = jnp.log(jnp.full((48, 3), 1e-4) + jnp.eye(3)[np.arange(48) % 3])
     loss, gradient = jax.jit(jax.value_and_grad(losses.orthogonality))(z, log_q, jnp.ones(48))
     assert loss == 0
     assert not np.any(gradient)

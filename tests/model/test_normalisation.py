@@ -1,5 +1,6 @@
 """Bins, fitted constants and the kinds of normalisation against NumPy and SciPy in float64."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -114,7 +115,7 @@ def test_only_snv_and_l2_are_blind_to_brightness(sample, kind, blind):
 def test_log_turns_a_gain_into_an_offset_and_survives_dark_noise(sample):
     crops, valid, _ = sample
     fitted = fit(crops, valid, wavelengths=VNIR, kind="log")
-    spectra = np.array([[-1.0, 0.0, 50.0, 100.0]], np.float32)
+    spectra = jnp.array([[-1.0, 0.0, 50.0, 100.0]], jnp.float32)
     logs = np.asarray(normalise(spectra, fitted))[0]
     np.testing.assert_allclose(logs[:2], np.log(0.1), rtol=1e-6)
     np.testing.assert_allclose(logs[3] - logs[2], np.log(2), atol=2e-3)

@@ -13,18 +13,13 @@ import pytest
 from conftest import TinyRun
 from PIL import Image
 
-from dgc_jax import Segmenter, load
+from dgc_jax import Segmenter
 from dgc_jax.apply import spectra, view
 from dgc_jax.data.scenes import Scene, open_scenes
 from dgc_jax.data.simulation import leaves
 from dgc_jax.show import results
 from dgc_jax.show.portrait import Portrait
 from dgc_jax.show.report import concerns, write_report
-
-
-@pytest.fixture(scope="module")
-def segmenter(tiny_run: TinyRun) -> Segmenter:
-    return load(str(tiny_run.workdir))
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,8 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from dgc_jax import Segmenter, load, open_cube
+from dgc_jax import Segmenter, open_cube
 from dgc_jax.show import rival
-
-
-@pytest.fixture(scope="module")
-def segmenter(tiny_run: TinyRun) -> Segmenter:
-    return load(str(tiny_run.workdir))
 
 
 def test_it_is_as_good_as_k_means_of_another_library(

@@ -1,16 +1,14 @@
 """The benchmark of quality measures what it says; a tiny run of it leaves results and a page."""
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import scipy.cluster.hierarchy
 import sklearn.metrics
-from conftest import ROOT
+from conftest import python
 
 from studies.quality import agreement, baselines, data_sets
 from studies.quality import page as quality_page
@@ -320,15 +318,12 @@ def test_a_tiny_benchmark_leaves_results_and_a_page_and_skips_what_is_measured(
     truth[truth == 3] = 9
     np.save(tmp_path / "field.npy", scene.repeat(2, axis=0).repeat(2, axis=1))
     np.save(tmp_path / "field_labels.npy", truth.repeat(2, axis=0).repeat(2, axis=1))
-    command = [sys.executable, "-m", "studies.quality.study", "--smoke", "--seeds=2"]
+    command = ["-m", "studies.quality.study", "--smoke", "--seeds=2"]
     command += [f"--real=field={tmp_path / 'field.npy'}", "--only=real,leaves"]
     command += [f"--out={tmp_path / 'out'}"]
-    environment = {**os.environ, "DGC_CACHE": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
 
     def run(*more: str) -> tuple[str, dict]:
-        done = subprocess.run(
-            [*command, *more], capture_output=True, text=True, env=environment, cwd=ROOT
-        )
+        done = python(*command, *more, DGC_CACHE=str(tmp_path / "cache"), JAX_PLATFORMS="cpu")
         assert done.returncode == 0, done.stderr
         path = tmp_path / "out" / "quality.json"
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

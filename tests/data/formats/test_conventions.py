@@ -1,108 +1,36 @@
-"""Numbers, axes and wavelengths by the conventions of HDF5, NetCDF and zarr; the oracle is NumPy.
+"""Numbers by the conventions of HDF5, NetCDF and zarr; the oracle is NumPy.
 
 Files are written by h5py and TensorStore, in the ways in which netCDF4, xarray and NEON do.
 """
 
-import base64
-import json
 import re
-import shutil
-import struct
 
 import h5py
 import numpy as np
 import pytest
-import tensorstore as ts
 
 from dgc_jax import open_cube
-from dgc_jax.data.formats import attributes, conventions, dimensions
+from dgc_jax.data.formats import attributes, conventions
 from dgc_jax.errors import InputError
+from tests.data.formats.packed import (
+    BANDS,
+    CENTRES,
+    COLUMNS,
+    COUNTS,
+    HOLED,
+    LOST,
+    REFLECTANCE,
+    ROWS,
+    SHAPE,
+    WRITERS,
+    base64_of,
+    check,
+    write_hdf5,
+    write_zarr,
+    writer,
+)
 
-ROWS, COLUMNS, BANDS = 8, 6, 5
-SHAPE = (ROWS, COLUMNS, BANDS)
-CENTRES = np.array([450.0, 500.0, 600.0, 700.0, 900.0])
-REFLECTANCE = np.random.default_rng(0).uniform(0.02, 0.6, SHAPE)
-COUNTS = np.round(REFLECTANCE * 10000).astype(np.int16)
-LOST = np.zeros((ROWS, COLUMNS), bool)
-LOST[:2, 1:] = True
-HOLED = np.where(LOST[..., None], np.int16(-9999), COUNTS)
-
-
-def base64_of(number):
-    """The fill value of a zarr 3 array as xarray writes it."""
-    return base64.standard_b64encode(struct.pack("<d", number)).decode()
-
-
-def write_hdf5(path, data, attrs=(), names=None, **options):
-    with h5py.File(path, "w") as file:
-        dataset = file.create_dataset("group/image", data=data, **options)
-        for key, value in dict(attrs).items():
-            dataset.attrs[key] = value
-        for place, name in enumerate(names or ()):
-            dataset.dims[place].label = name
-        file["group/wavelength"] = CENTRES
-    return path
-
-
-def write_zarr(path, data, attrs=(), names=None, driver="zarr3", group=True, **options):
-    """An array in a group, with its wavelengths beside it, as xarray lays out a data set."""
-
-    def array(name, values, about, labels, **more):
-        spec = {"driver": driver, "kvstore": {"driver": "file", "path": str(path / name)}}
-        if driver == "zarr3":
-            spec["metadata"] = {"attributes": about}
-            spec["metadata"] |= {"dimension_names": list(labels)} if labels else {}
-        store = ts.open(
-            spec, create=True, dtype=ts.dtype(values.dtype), shape=values.shape, **more
-        ).result()
-        store.write(values).result()
-        if driver == "zarr":
-            about = about | ({"_ARRAY_DIMENSIONS": list(labels)} if labels else {})
-            (path / name / ".zattrs").write_text(json.dumps(about))
-
-    path.mkdir()
-    if driver == "zarr3":
-        about = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-        (path / "zarr.json").write_text(json.dumps(about))
-    else:
-        (path / ".zgroup").write_text('{"zarr_format": 2}')
-    array("image", data, dict(attrs), names, **options)
-    array("wavelength", CENTRES / 1000, {"units": "um"}, ["wavelength"])
-    return path
-
-
-def write_zarr_2(path, data, attrs=(), names=None, **options):
-    return write_zarr(path, data, attrs, names, driver="zarr", **options)
-
-
-WRITERS = {"h5": write_hdf5, "nc": write_hdf5, "zarr": write_zarr, "2.zarr": write_zarr_2}
-
-
-@pytest.fixture(params=WRITERS, ids=WRITERS)
-def write(request, tmp_path):
-    return lambda *args, **options: WRITERS[request.param](
-        tmp_path / f"a.{request.param}", *args, **options
-    )
-
-
-def check(cube, reflectance=REFLECTANCE, lost=LOST, tolerance=1e-4):
-    """The cube is what was packed, where it was not lost."""
-    found, valid = cube.read(0, 0, *cube.shape[:2])
-    np.testing.assert_array_equal(valid, ~lost)
-    np.testing.assert_allclose(found[valid], reflectance[~lost], atol=tolerance)
-
-
-@pytest.mark.parametrize("order", ["rcb", "brc", "rbc", "bcr", "crb", "cbr"])
-def test_names_of_dimensions_tell_the_axes_without_a_note(write, order):
-    names = [
-        "yxwavelength"["rcb".index(letter) :][:1] if letter != "b" else "wavelength"
-        for letter in order
-    ]
-    data = COUNTS.transpose(["rcb".index(letter) for letter in order])
-    cube = open_cube(write(np.ascontiguousarray(data), {"scale_factor": 1e-4}, names))
-    assert cube.notes == ()
-    np.testing.assert_allclose(cube.wavelengths, CENTRES)
-    check(cube, lost=np.zeros((ROWS, COLUMNS), bool))
+write = pytest.fixture(params=WRITERS, ids=WRITERS)(writer)
 
 
 @pytest.mark.parametrize(
@@ -283,72 +211,6 @@ def test_what_is_not_used_or_guessed_is_noted(write, attrs, told):
     assert re.search(told, notes[0])
 
 
-def test_axes_that_only_wavelengths_tell_are_noted(write):
-    cube = open_cube(write(np.ascontiguousarray(COUNTS.transpose(2, 0, 1))))
-    assert cube.shape == SHAPE
-    assert "'brc' from the number of wavelengths" in cube.notes[0]
-
-
-def test_attached_scales_name_the_axes_and_hold_the_wavelengths(tmp_path):
-    path = tmp_path / "a.nc"
-    with h5py.File(path, "w") as file:
-        image = file.create_dataset("image", data=COUNTS.transpose(2, 1, 0))
-        packed = np.round((CENTRES - 400) / 0.1).astype(np.int16)
-        coordinates = {"band": packed, "lon": np.arange(6.0), "lat": np.arange(8.0)}
-        for place, (name, values) in enumerate(coordinates.items()):
-            file[name] = values
-            file[name].make_scale(name)
-            image.dims[place].attach_scale(file[name])
-        file["band"].attrs.update({"scale_factor": 0.1, "add_offset": 400.0})
-        file["band"].attrs.create("units", ["nm"], dtype=h5py.string_dtype())
-        file["other/wavelength"] = CENTRES + 1  # of something else
-    cube = open_cube(path)
-    assert cube.notes == ()
-    np.testing.assert_allclose(cube.wavelengths, CENTRES, atol=0.06)
-    np.testing.assert_array_equal(cube.read_stored(0, 0, ROWS, COLUMNS), COUNTS)
-
-
-def test_a_standard_name_tells_wavelengths_whatever_they_are_called(tmp_path):
-    path = write_hdf5(tmp_path / "a.nc", COUNTS)
-    with h5py.File(path, "a") as file:
-        del file["group/wavelength"]
-        file["centre"], file["lines"] = CENTRES, np.linspace(400, 410, BANDS)
-        file["centre"].attrs["standard_name"] = "radiation_wavelength"
-        file["centre"].attrs["units"] = "nm"
-    np.testing.assert_allclose(open_cube(path).wavelengths, CENTRES)
-
-
-@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
-@pytest.mark.parametrize("values", [CENTRES, np.arange(1.0, BANDS + 1)])
-def test_the_coordinate_of_the_band_axis_counts_if_it_holds_wavelengths(tmp_path, driver, values):
-    path = write_zarr(tmp_path / "a.zarr", COUNTS, (), ["y", "x", "channel"], driver)
-    shutil.rmtree(path / "wavelength")
-    spec = {"driver": driver, "kvstore": {"driver": "file", "path": str(path / "channel")}}
-    store = ts.open(spec, create=True, dtype=ts.float64, shape=[BANDS]).result()
-    store.write(values).result()
-    cube = open_cube(path)
-    assert cube.notes == ()
-    if values[0] < 100:
-        assert cube.wavelengths is None
-    else:
-        np.testing.assert_allclose(cube.wavelengths, CENTRES)
-
-
-@pytest.mark.parametrize(
-    "units", ["um", b"um", ["um"], ["um"] * BANDS, [b"um"] * BANDS, "µm", ["µm"]], ids=repr
-)
-def test_units_may_be_text_bytes_or_lists_of_them(tmp_path, units):
-    path = write_hdf5(tmp_path / "a.nc", COUNTS)
-    with h5py.File(path, "a") as file:
-        del file["group/wavelength"]
-        file["group/wavelength"] = CENTRES / 1000
-        if isinstance(units, list) and isinstance(units[0], str):
-            file["group/wavelength"].attrs.create("units", units, dtype=h5py.string_dtype())
-        else:
-            file["group/wavelength"].attrs["units"] = units
-    np.testing.assert_allclose(open_cube(path).wavelengths, CENTRES)
-
-
 def test_attributes_that_cannot_be_read_stop_nothing(tmp_path):
     path = write_hdf5(tmp_path / "a.h5", COUNTS, {"empty": h5py.Empty("f4")})
     with h5py.File(path, "a") as file:
@@ -376,32 +238,6 @@ def test_neon_needs_no_help(tmp_path):
     cube = open_cube(path)
     assert (cube.notes, cube.scale, cube.ignore_value) == ((), 10000, -9999)
     check(cube)
-
-
-@pytest.mark.parametrize(
-    ("names", "order", "noted"),
-    [
-        (("wavelength", "y", "x"), "brc", False),
-        (("/lat", "/lon", "/bands"), "rcb", False),
-        (("number_of_lines", "pixels_per_line", "wavelength_3d"), "rcb", False),
-        (("red_bands", "number_of_scans", "ccd_pixels"), "brc", False),
-        (("downtrack", "crosstrack", "bands"), "rcb", False),
-        (("YDim:grid", "XDim:grid", "nband"), "rcb", False),
-        (("r", "c", "b"), "rcb", False),
-        (("c", "y", "x"), "brc", True),
-        (("band", "dim_1", "dim_2"), "brc", True),
-        (("time", "lat", "lon"), "brc", True),
-        (("x", "y", "z"), "crb", True),
-        (("y", "y2", "x"), None, False),
-        (("a", "b1", None), "rbc", True),
-        (("dim_0", "dim_1", "dim_2"), None, False),
-        ((), None, False),
-    ],
-)
-def test_names_of_axes(names, order, noted):
-    found, note = dimensions.order(names)
-    assert found == order
-    assert (note is not None) == noted
 
 
 @pytest.mark.parametrize(
