@@ -72,7 +72,7 @@ def _is_many(path: str) -> bool:
 
 
 def _inspect_all(scenes: tuple[str, ...], how: Reading) -> None:
-    wrong: dict[str, str] = {}
+    wrong: dict[str, InputError] = {}
     if how.keep_bad_bands:
         raise InputError(
             "keep_bad_bands=", expected="one scene", found="several", remedy="inspect one by one"

@@ -55,7 +55,7 @@ def look(scenes: Sequence[Scene]) -> list[Seen]:
     return [one._replace(marks=tuple(_marks(one, found))) for one in found]
 
 
-def check(seen: Sequence[Seen], wrong: Mapping[str, str]) -> list[str]:
+def check(seen: Sequence[Seen], wrong: Mapping[str, InputError]) -> list[str]:
     """Refuses what no training can be made of.
 
     Args:
@@ -72,7 +72,7 @@ def check(seen: Sequence[Seen], wrong: Mapping[str, str]) -> list[str]:
         some = list(wrong.items())[:_NAMED]
         told = " ".join(f"({number}) {why}" for number, (_, why) in enumerate(some, 1))
         if len(wrong) == 1:
-            raise InputError(some[0][1])  # the whole sentence
+            raise some[0][1]  # the whole sentence
         more = f" And {len(wrong) - _NAMED} more." if len(wrong) > _NAMED else ""
         raise InputError(
             f"{len(wrong)} of {len(wrong) + len(seen)} scenes cannot be used", found=f"{told}{more}"
@@ -80,7 +80,9 @@ def check(seen: Sequence[Seen], wrong: Mapping[str, str]) -> list[str]:
     return units.judge([(s.scene.cube, s.numbers) for s in seen if s.numbers is not None])
 
 
-def show(seen: Sequence[Seen], wrong: Mapping[str, str], console: rich.console.Console) -> None:
+def show(
+    seen: Sequence[Seen], wrong: Mapping[str, InputError], console: rich.console.Console
+) -> None:
     """Prints a table of scenes, what is marked of them, and every note of them once.
 
     What `check` tells is left to it.

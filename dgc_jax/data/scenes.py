@@ -64,7 +64,7 @@ def open_scenes(
     wavelengths: Sequence[float] | np.ndarray | str | None = None,
     scale: float | None = None,
     common_grid: bool = True,
-    wrong: dict[str, str] | None = None,
+    wrong: dict[str, InputError] | None = None,
 ) -> list[Scene]:
     """Opens a data set; reads no pixels.
 
@@ -125,7 +125,7 @@ def open_data_set(
     unlabelled: int = Data.unlabelled,
     classes: Sequence[str] | None = None,
     common_grid: bool = True,
-    wrong: dict[str, str] | None = None,
+    wrong: dict[str, InputError] | None = None,
 ) -> list[Scene]:
     """The same as `open_scenes`, of a reading; its files may be patterns.
 
@@ -157,7 +157,7 @@ def open_data_set(
         except InputError as error:
             if wrong is None or not isinstance(scene, str):
                 raise
-            wrong[scene] = str(error)
+            wrong[scene] = error
             continue
         opened.append(one)
     if len(paths) < len(given):

@@ -110,7 +110,7 @@ def train(
     config = options.check(config)
     claim(workdir, config)
     mesh = data_mesh(config.data.batch)
-    wrong: dict[str, str] = {}
+    wrong: dict[str, InputError] = {}
     scenes = options.scenes(config, wrong=wrong) if scenes is None else list(scenes)
     processes.same("data.scenes", ", ".join(scene.cube.name for scene in scenes))
     with phase(console, f"looking at {len(scenes)} scene{'s' if len(scenes) != 1 else ''}"):

@@ -16,6 +16,7 @@ from dgc_jax.data.find import find_scenes
 from dgc_jax.data.formats.detect import scene_name
 from dgc_jax.data.scenes import Scene, open_data_set
 from dgc_jax.data.simulation.leaves import BACKGROUND, CLASSES, Leaves, ensure
+from dgc_jax.errors import InputError
 from dgc_jax.model.augment import Augment
 from dgc_jax.model.losses import Weights
 from dgc_jax.model.model import encoder, mean_shift
@@ -75,7 +76,7 @@ def scenes(
     paths: Any = None,
     *,
     common_grid: bool = True,
-    wrong: dict[str, str] | None = None,
+    wrong: dict[str, InputError] | None = None,
 ) -> list[Scene]:
     """Opens the scenes of `config.data`; the simulated ones are written when they are missing.
 

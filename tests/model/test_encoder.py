@@ -30,7 +30,8 @@ def correlated(spectra, kernel, bias, stride):
 @pytest.mark.parametrize(("bands", "stride"), [(301, 7), (33, 1), (40, 4), (9, 1), (10, 2)])
 def test_a_band_convolution_is_a_strided_correlation_along_the_bands(bands, stride, block):
     spectra, kernel, bias = normal(0, 5, bands, 3), normal(1, 9, 3, 4), normal(2, 4)
-    got = band_convolutions(spectra.reshape(5, -1), [(kernel, bias, stride)], block)
+    layer = jnp.asarray(kernel), jnp.asarray(bias), stride
+    got = band_convolutions(jnp.asarray(spectra.reshape(5, -1)), [layer], block)
     np.testing.assert_allclose(
         got, correlated(spectra, kernel, bias, stride).reshape(5, -1), atol=1e-4
     )
@@ -42,7 +43,8 @@ def test_band_convolutions_in_blocks_are_one_after_the_other_with_a_relu(bands, 
     spectra = normal(0, 5, bands, 1)
     first = normal(1, 9, 1, 4), normal(2, 4), strides[0]
     second = normal(3, 3, 4, 6), normal(4, 6), strides[1]
-    got = band_convolutions(spectra[:, :, 0], [first, second], block)
+    layers = [(jnp.asarray(k), jnp.asarray(b), stride) for k, b, stride in (first, second)]
+    got = band_convolutions(jnp.asarray(spectra[:, :, 0]), layers, block)
     want = correlated(np.maximum(correlated(spectra, *first), 0), *second)
     np.testing.assert_allclose(got, want.reshape(5, -1), atol=1e-3)
 

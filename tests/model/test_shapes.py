@@ -17,6 +17,6 @@ def test_an_array_that_would_be_broadcast_is_caught() -> None:
 
 def test_an_offset_for_each_pair_is_asked_of_a_step() -> None:
     log_q, valid = jnp.zeros((4, 5, 6, 3)), jnp.ones((2, 2, 5, 6), bool)
-    step._balance(log_q, valid, jnp.zeros((2, 2), jnp.int32), 1)
+    step._shared_pixels(log_q, valid, jnp.zeros((2, 2), jnp.int32), 1)
     with pytest.raises(jaxtyping.TypeCheckError, match="offset"):
-        step._balance(log_q, valid, jnp.zeros((1, 2), jnp.int32), 1)
+        step._shared_pixels(log_q, valid, jnp.zeros((1, 2), jnp.int32), 1)
