@@ -416,3 +416,13 @@ def test_sparse_and_logical_matlab_labels_are_read(tmp_path, version, logical):
     for name in ("a.mat", "b.mat", "a.mat:gt", "b.mat:s.gt"):
         labels = read_labels(str(tmp_path / name), (ROWS, COLUMNS)).labels
         np.testing.assert_array_equal(labels, truth)
+
+
+def test_a_map_of_matlab_version_4_is_read_and_one_cut_short_is_refused(tmp_path):
+    truth = np.random.default_rng(0).integers(0, 4, (5, 7)).astype("u1")
+    path = tmp_path / "truth.mat"
+    scipy.io.savemat(path, {"gt": truth}, format="4")
+    np.testing.assert_array_equal(read_labels(str(path), (5, 7)).labels, truth)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"truth\.mat"):
+        read_labels(str(path), (5, 7))
