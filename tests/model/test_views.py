@@ -192,7 +192,9 @@ def test_the_tree_is_wards_of_the_four_views_and_the_weights(many, weighting):
     hosts = mixtures.hosts(many.spectra, many.between)
     points = np.concatenate(views.views(many, weighting), axis=1)[hosts]
     want = views.ward(points, many.counts**weighting.exponent)
-    np.testing.assert_array_equal(views.linkage(many, weighting), want)
+    got = views.linkage(many, weighting)
+    np.testing.assert_array_equal(got[:, [0, 1, 3]], want[:, [0, 1, 3]])
+    np.testing.assert_allclose(got[:, 2], want[:, 2], rtol=1e-14)  # sums may be taken in two orders
 
 
 def test_a_cluster_without_pixels_has_no_part_in_the_tree(many):

@@ -65,12 +65,12 @@ def test_pages_of_one_band_are_the_bands_in_their_order(tmp_path, dtype, options
 
 def test_descriptions_of_pages_are_their_wavelengths(tmp_path):
     pictures = [PIL.Image.fromarray(np.ascontiguousarray(page)) for page in CUBE.transpose(2, 0, 1)]
-    for picture, centre in zip(pictures, NANOMETRES, strict=True):
-        picture.encoderinfo = {"description": f"{centre:g} nm"}
-    with PIL.TiffImagePlugin.AppendingTiffWriter(str(tmp_path / "a.tif"), new=True) as file:
+    with open(tmp_path / "a.tif", "w+b") as file:
+        writer = PIL.TiffImagePlugin.AppendingTiffWriter(file)
         for picture, centre in zip(pictures, NANOMETRES, strict=True):
-            picture.save(file, format="TIFF", description=f"{centre:g} nm")
-            file.newFrame()
+            picture.save(writer, format="TIFF", description=f"{centre:g} nm")
+            writer.newFrame()
+        del writer  # which finishes the file when it goes, while that is open
     np.testing.assert_allclose(open_cube(tmp_path / "a.tif").wavelengths, NANOMETRES)
 
 
