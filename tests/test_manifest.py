@@ -95,6 +95,12 @@ def test_files_of_a_scene_are_all_that_it_is_read_from(tmp_path: pathlib.Path) -
     assert files_of("s3://bucket/a.zarr") == ["s3://bucket/a.zarr"]
 
 
+def test_an_empty_reference_is_none_also_in_what_a_scene_is_made_from(tmp_path):
+    np.save(tmp_path / "s.npy", np.ones((3, 4, 5)))
+    plain = provenance.made_from(open_cube(tmp_path / "s.npy"))
+    assert plain == provenance.made_from(open_cube(tmp_path / "s.npy", white="", dark=""))
+
+
 def test_every_option_of_reading_and_every_file_beside_it_changes_what_a_scene_is_made_from(
     tmp_path: pathlib.Path,
 ) -> None:

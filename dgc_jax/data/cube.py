@@ -312,6 +312,7 @@ def open_as(path: Path, how: Reading) -> Cube:
         InputError: see `open_cube`.
     """
     path = os.path.expanduser(os.fspath(path))
+    how = dataclasses.replace(how, dark=how.dark or None, white=how.white or None)  # "": none
     format_name, raw = read_any(path, variable=how.variable, axes=how.axes)
     scale = how.scale
     if scale is not None and not (0 < scale < np.inf):
