@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import rich.console
 
-from dgc_jax import compiled, configuration
+from dgc_jax import compiled, configuration, heap
 from dgc_jax.commands.experiment import run
 from dgc_jax.errors import InputError, LostError, end, on_a_device, unwritten
 from dgc_jax.names import show_all
@@ -185,6 +185,7 @@ def main(arguments: Sequence[str]) -> int:
     path, workdir, *fields = arguments
     try:
         compiled.keep()
+        heap.keep()
         with on_a_device():
             run(configuration.read(path, fields), workdir)
     except Exception as error:

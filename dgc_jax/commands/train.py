@@ -83,6 +83,7 @@ def resume(workdir: str, joining: Mapping[str, Any] | None = None) -> dict[str, 
         DivergedError: if a loss is not finite.
         SystemExit: after Ctrl-C, with status `INTERRUPTED`.
     """
+    heap.keep()
     with _telling_how_to_go_on(workdir):
         config = configuration.of_workdir(workdir)
         told = _noted(workdir)
