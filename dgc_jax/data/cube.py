@@ -164,7 +164,8 @@ class Cube:
         valid &= ~nodata.missing(stored, nodata.limits(self.ignore_value, stored.dtype))
         if self.mask is not None:
             valid &= self.mask[row : row + height, column : column + width]
-        return valid & self.calibration.alive(column, width)[None, :]
+        valid &= self.calibration.alive(column, width)
+        return valid
 
     def with_bands(
         self,
@@ -341,7 +342,7 @@ def open_as(path: Path, how: Reading) -> Cube:
     if how.white:
         columns = size[1], raw.store.shape[2]
         calibrated, told = calibration.by_references(
-            path, cube.bands.index, columns, how.white, how.dark or None
+            path, cube.bands.index, columns, how.white, how.dark
         )
         notes += told
     elif how.dark:

@@ -251,7 +251,7 @@ def open_recognised(path: str, how: Reading) -> Cube:
         found = layouts.references(path)
         white = found.white
         dark = found.dark if dark is None else dark
-    cube = open_as(path, dataclasses.replace(how, white=white or None, dark=dark or None))
+    cube = open_as(path, dataclasses.replace(how, white=white, dark=dark))
     if found.note is None:
         return cube
     return dataclasses.replace(cube, notes=(*cube.notes, found.note))
