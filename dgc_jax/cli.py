@@ -169,12 +169,7 @@ def prepare_scenes(scenes: tuple[str, ...], out: str, workers: int, **options: A
     help="Also write how sure each label is, and which pixels are unlike any cluster.",
 )
 @_view_option
-@click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")
-@click.option("--num-processes", "number", type=int, help="How many they are.")
-@click.option("--process-id", "index", type=int, help="Number of this one, from 0.")
-@click.option(
-    "--distributed", "detect", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these."
-)
+@cli_train.joining_options
 @_reading_options
 def segment(
     workdir: str,

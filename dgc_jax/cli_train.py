@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -31,6 +31,26 @@ def _show_fields(context: click.Context, _: click.Parameter, asked: bool) -> Non
         context.exit()
 
 
+def joining_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of many processes, as arguments of `dgc_jax.processes.joined`."""
+    options = [
+        click.option(
+            "--coordinator", help="HOST:PORT of process 0, if many processes do this together."
+        ),
+        click.option("--num-processes", "number", type=int, help="How many they are."),
+        click.option("--process-id", "index", type=int, help="Number of this one, from 0."),
+        click.option(
+            "--distributed",
+            "detect",
+            is_flag=True,
+            help="Let SLURM, MPI, Kubernetes or TPU tell these.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("scenes", nargs=-1, type=click.Path())
 @click.option("--clusters", type=int, help="How many to end with.  [default: the preset's, 4]")
@@ -57,12 +77,7 @@ def _show_fields(context: click.Context, _: click.Parameter, asked: bool) -> Non
     "--fields", is_flag=True, is_eager=True, expose_value=False, callback=_show_fields,
     help="List all fields: default, what it may be, what it is; and exit.",
 )  # fmt: skip
-@click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")
-@click.option("--num-processes", "number", type=int, help="How many they are.")
-@click.option("--process-id", "index", type=int, help="Number of this one, from 0.")
-@click.option(
-    "--distributed", "detect", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these."
-)
+@joining_options
 def train(
     scenes: tuple[str, ...],
     clusters: int | None,
@@ -115,12 +130,7 @@ def train(
 
 @click.command()
 @click.argument("workdir", type=click.Path())
-@click.option("--coordinator", help="HOST:PORT of process 0, if many processes do this together.")
-@click.option("--num-processes", "number", type=int, help="How many they are.")
-@click.option("--process-id", "index", type=int, help="Number of this one, from 0.")
-@click.option(
-    "--distributed", "detect", is_flag=True, help="Let SLURM, MPI, Kubernetes or TPU tell these."
-)
+@joining_options
 def resume(
     workdir: str,
     coordinator: str | None,
