@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from dgc_jax.apply.tiles import Finest, Labelled, TileConfidence
 from dgc_jax.data.formats import nodata
 from dgc_jax.model.model import Model
+from dgc_jax.model.normalisation import to_bins
 
 embeddings = jax.jit(Model.embeddings)
 """The embeddings z `[batch, row, column, embedding]` of crops, 0 where invalid."""
@@ -78,20 +79,22 @@ def _bins(
     """Bins `[row, column, bin]` of stored numbers, 0 where invalid, and validity `[row, column]`.
 
     Stored numbers are by far the largest array here: they are looked at once if they are unsigned,
-    whose sum says whether all are zero. A number that is not finite leaves a bin that is not.
+    whose sum says whether all are zero.
     """
-    valid, weights = usable, model.normalisation.bins
+    valid, constants = usable, model.normalisation
+    weights = constants.bins
     unsigned = jnp.issubdtype(numbers.dtype, jnp.unsignedinteger)
     if unsigned:
         weights = jnp.concatenate([weights, jnp.ones_like(weights[:, :1])], axis=1)
-    sums = jnp.matmul(numbers.astype(jnp.float32), weights, precision=jax.lax.Precision.HIGHEST)
-    bins = sums[..., : model.normalisation.bins.shape[1]] / (divisor * model.normalisation.scale)
+    sums = to_bins(numbers.astype(jnp.float32), constants.replace(bins=weights))
+    bins = sums[..., : constants.bins.shape[1]] / divisor
     if not checked:
         valid &= (sums[..., -1] > 0) if unsigned else jnp.any(numbers != 0, axis=-1)
-        valid &= jnp.all(jnp.isfinite(bins), axis=-1)
         if jnp.issubdtype(numbers.dtype, jnp.floating):
             valid &= jnp.all(jnp.abs(numbers) <= nodata.LARGEST, axis=-1)
             valid &= jnp.all(jnp.isfinite(numbers / divisor), axis=-1)
+        else:  # a mean is finite where all numbers are, by the divisor
+            valid &= jnp.all(jnp.isfinite(bins), axis=-1)
     if ignored is not None:
         valid &= jnp.all((numbers < ignored[0]) | (numbers > ignored[1]), axis=-1)
     return jnp.where(valid[..., None], bins, 0), valid
