@@ -9,6 +9,9 @@ import os
 import pathlib
 import platform
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -86,6 +89,31 @@ def in_turn(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, t
         name: (median(wall for wall, _ in each), median(cpu for _, cpu in each))
         for name, each in found.items()
     }
+
+
+def table_of(script: str, tree: pathlib.Path, small: bool) -> dict[str, Any]:
+    """The table of a benchmark of some files, run by their own code in a process of its own.
+
+    Args:
+        script: name of the benchmark.
+        tree: folder of the files, of this revision or another one.
+        small: whether its input is tiny.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    package = (tree / "benchmarks" / "__init__.py").exists()  # else they were single scripts
+    named = ["-m", f"benchmarks.{script}"] if package else [f"benchmarks/{script}.py"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "result.json")
+        done = subprocess.run(
+            [sys.executable, *named, "--json", str(path), *["--small"] * small],
+            cwd=tree,
+            env=os.environ | {"PYTHONPATH": str(tree)},
+            check=False,
+        )
+        done.check_returncode()
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Any:

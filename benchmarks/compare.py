@@ -8,15 +8,14 @@ more.
 """
 
 import contextlib
-import json
-import os
 import pathlib
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
+
+from benchmarks import bench
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -37,7 +36,10 @@ def compare(revision: str, scripts: list[str], turns: int, small: bool) -> list[
     with checkout(revision) as other:
         for script in scripts:
             pairs = [
-                (numbers(run(other, script, small)), numbers(run(ROOT, script, small)))
+                (
+                    numbers(bench.table_of(script, other, small)),
+                    numbers(bench.table_of(script, ROOT, small)),
+                )
                 for _ in range(turns)
             ]
             for key in pairs[0][1]:
@@ -66,22 +68,6 @@ def checkout(revision: str) -> Iterator[pathlib.Path]:
             yield path
         finally:
             subprocess.run([*git, "remove", "--force", str(path)], check=True)
-
-
-def run(tree: pathlib.Path, script: str, small: bool) -> dict[str, Any]:
-    """The table of a benchmark of some files, by their own code."""
-    package = (tree / "benchmarks" / "__init__.py").exists()  # else they were single scripts
-    named = ["-m", f"benchmarks.{script}"] if package else [f"benchmarks/{script}.py"]
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "result.json")
-        subprocess.run(
-            [sys.executable, *named, "--json", str(path), *["--small"] * small],
-            cwd=tree,
-            env=os.environ | {"PYTHONPATH": str(tree)},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def numbers(result: dict[str, Any]) -> Numbers:

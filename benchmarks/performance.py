@@ -17,7 +17,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import tempfile
 from typing import Any
 
 from benchmarks import bench
@@ -53,13 +52,10 @@ def device() -> dict[str, Any]:
 
 def measure(script: str, small: bool) -> dict[str, Any]:
     """The table of one benchmark, run in a process of its own, or why there is none."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "result.json")
-        command = [sys.executable, "-m", f"benchmarks.{script}", "--json", str(path)]
-        done = subprocess.run(command + ["--small"] * small, cwd=ROOT, check=False)
-        if done.returncode:
-            return {"title": script, "rows": [], "notes": [f"failed ({done.returncode})"]}
-        return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return bench.table_of(script, ROOT, small)
+    except subprocess.CalledProcessError as error:
+        return {"title": script, "rows": [], "notes": [f"failed ({error.returncode})"]}
 
 
 def table(result: dict[str, Any]) -> str:

@@ -9,8 +9,6 @@ scenes. Medians; memory is the most that was taken on the device by then, where 
 """
 
 import dataclasses
-import functools
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -35,16 +33,6 @@ def with_precision(model: Model, precision: str) -> Model:
         module.clone(precision=precision) for module in (model.encoder, model.mean_shift)
     )
     return model.replace(encoder=encoder, mean_shift=shift)
-
-
-def seconds(call: Callable[[], Any], repeats: int) -> float:
-    """Median seconds of a call."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
 
 
 class _Run:
@@ -77,13 +65,13 @@ def steps(small: bool) -> list[dict[str, Any]]:
         began = time.perf_counter()
         run.waited(there)
         compiled = time.perf_counter() - began
-        alone = seconds(functools.partial(run.waited, there), repeats)
+        alone = train_step.median_seconds(run.waited, there, repeats=repeats)
         began = time.perf_counter()
         for _ in range(repeats):
             run.step(there)
         run.wait()
         flowing = (time.perf_counter() - began) / repeats
-        from_host = seconds(functools.partial(run.waited, batch), repeats)
+        from_host = train_step.median_seconds(run.waited, batch, repeats=repeats)
         rows.append(
             {
                 "what": "step",

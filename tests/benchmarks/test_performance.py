@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks import compare, performance
+from benchmarks import bench, compare, performance
 
 
 def measured(device: str, tables: dict[str, object]) -> dict[str, object]:
@@ -91,7 +91,7 @@ def test_ratios_are_of_the_revision_by_the_files_here(
     took = {tmp_path: iter([2.0, 6.0, 4.0]), compare.ROOT: iter([1.0, 2.0, 4.0])}
     monkeypatch.setattr(compare, "checkout", lambda revision: contextlib.nullcontext(tmp_path))
     monkeypatch.setattr(
-        compare, "run", lambda tree, *_: {"rows": [{"part": "step", "ms": next(took[tree])}]}
+        bench, "table_of", lambda _, tree, *__: {"rows": [{"part": "step", "ms": next(took[tree])}]}
     )
     assert compare.compare("abc", ["train_step"], turns=3, small=True) == [
         {
@@ -123,8 +123,8 @@ def test_a_revision_is_measured_by_its_own_code_and_leaves_nothing(
         git("commit", "--quiet", "-m", str(number))
     monkeypatch.setattr(compare, "ROOT", tmp_path)
     with compare.checkout("HEAD~1") as tree:
-        assert compare.run(tree, "one", small=False)["rows"] == [{"n": 1}]
-        assert compare.run(tmp_path, "one", small=False)["rows"] == [{"n": 2}]
+        assert bench.table_of("one", tree, small=False)["rows"] == [{"n": 1}]
+        assert bench.table_of("one", tmp_path, small=False)["rows"] == [{"n": 2}]
     assert not tree.exists()
     told = subprocess.run(
         ["git", "-C", str(tmp_path), "worktree", "list"], capture_output=True, text=True, check=True
